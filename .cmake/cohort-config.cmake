@@ -1,0 +1,7 @@
+include(CMakeFindDependencyMacro)
+find_dependency(OpenSSL 3 COMPONENTS Crypto)
+find_dependency(Threads)
+
+include("${CMAKE_CURRENT_LIST_DIR}/cohort-targets.cmake")
+include("${CMAKE_CURRENT_LIST_DIR}/headers.cmake")
+cohort_add_headers(cohort::cohort)
