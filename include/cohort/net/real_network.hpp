@@ -1,0 +1,166 @@
+// The machine's own network, clock and randomness.
+#pragma once
+
+#include <random>
+#include <utility>
+
+#include <cohort/core/error.hpp>
+#include <cohort/net/asio_address.hpp>
+#include <cohort/net/network.hpp>
+#include <cohort/net/tcp_stream.hpp>
+
+#include <asio/ip/tcp.hpp>
+#include <asio/ip/udp.hpp>
+#include <asio/ip/v6_only.hpp>
+
+namespace cohort {
+
+namespace detail {
+
+class tcp_listener final : public listener {
+public:
+    tcp_listener(const asio::any_io_executor& executor, endpoint at) : acceptor_(executor), pause_(executor) {
+        const auto address = to_asio<asio::ip::tcp>(at);
+        std::error_code error;
+        acceptor_.open(address.protocol(), error);
+        if (!error) acceptor_.set_option(asio::ip::tcp::acceptor::reuse_address(true), error);
+        if (!error && at.address.is_v6()) acceptor_.set_option(asio::ip::v6_only(true), error);
+        if (!error) acceptor_.bind(address, error);
+        if (!error) acceptor_.listen(asio::socket_base::max_listen_connections, error);
+        if (error) raise(standard_error(error), "cannot listen on " + at.to_string());
+    }
+
+    asio::awaitable<std::unique_ptr<stream>> accept() override {
+        for (;;) {
+            if (!acceptor_.is_open()) throw_cancelled();
+            auto result = co_await acceptor_.async_accept(as_result);
+            auto& [error, socket] = result;
+            if (!error) co_return std::make_unique<tcp_stream>(std::move(socket));
+            if (error == asio::error::connection_aborted) continue;
+            const std::error_code reason = standard_error(error);
+            if (reason != std::errc::too_many_files_open && reason != std::errc::too_many_files_open_in_system)
+                throw std::system_error(reason);
+            // The system tells nobody when a descriptor becomes free.
+            pause_.expires_after(100ms);
+            co_await pause_.async_wait(asio::use_awaitable);
+        }
+    }
+
+    endpoint local_endpoint() const override { return from_asio(acceptor_.local_endpoint()); }
+
+    void close() noexcept override {
+        std::error_code ignored;
+        acceptor_.close(ignored);
+        pause_.cancel();
+    }
+
+private:
+    asio::ip::tcp::acceptor acceptor_;
+    asio::steady_timer pause_;
+};
+
+class udp_socket final : public datagram_socket {
+public:
+    udp_socket(const asio::any_io_executor& executor, endpoint at) : socket_(executor) {
+        const auto address = to_asio<asio::ip::udp>(at);
+        std::error_code error;
+        socket_.open(address.protocol(), error);
+        if (!error && at.address.is_v6()) socket_.set_option(asio::ip::v6_only(true), error);
+        if (!error) socket_.bind(address, error);
+        if (error) raise(standard_error(error), "cannot bind UDP " + at.to_string());
+    }
+
+    asio::awaitable<arrival> receive(byte_span into) override {
+        asio::ip::udp::endpoint from;
+        const asio::mutable_buffer target = asio::buffer(into.data(), into.size());
+        for (;;) {
+            if (!socket_.is_open()) throw_cancelled();
+            const auto result = co_await socket_.async_receive_from(target, from, as_result);
+            const auto& [error, size] = result;
+            if (error == asio::error::connection_refused || error == asio::error::connection_reset) continue;
+            if (error) throw std::system_error(standard_error(error));
+            arrival out{size, from_asio(from)};
+            co_return out;
+        }
+    }
+
+    asio::awaitable<void> send(endpoint to, byte_view bytes) override {
+        const auto target = to_asio<asio::ip::udp>(to);
+        const asio::const_buffer source = asio::buffer(bytes.data(), bytes.size());
+        const auto result = co_await socket_.async_send_to(source, target, as_result);
+        if (is_cancellation(std::get<0>(result))) throw_cancelled();
+    }
+
+    endpoint local_endpoint() const override { return from_asio(socket_.local_endpoint()); }
+
+    void close() noexcept override {
+        std::error_code ignored;
+        socket_.close(ignored);
+    }
+
+private:
+    asio::ip::udp::socket socket_;
+};
+
+}  // namespace detail
+
+/// The real thing. `executor` belongs to an io_context that one thread runs.
+class real_network final : public network {
+public:
+    explicit real_network(asio::any_io_executor executor) : executor_(std::move(executor)), random_(seed()) {}
+
+    asio::any_io_executor executor() override { return executor_; }
+    time_point now() const override { return std::chrono::steady_clock::now(); }
+    random_engine& random() override { return random_; }
+
+    asio::awaitable<void> sleep_until(time_point deadline) override {
+        asio::steady_timer timer(executor_, deadline);
+        co_await timer.async_wait(asio::use_awaitable);
+    }
+
+    asio::awaitable<std::unique_ptr<stream>> connect(endpoint to) override {
+        asio::ip::tcp::socket socket(executor_);
+        const auto address = to_asio<asio::ip::tcp>(to);
+        const auto result = co_await socket.async_connect(address, as_result);
+        if (const std::error_code error = std::get<0>(result)) throw std::system_error(standard_error(error));
+        co_return std::make_unique<tcp_stream>(std::move(socket));
+    }
+
+    std::unique_ptr<listener> listen(endpoint at) override {
+        return std::make_unique<detail::tcp_listener>(executor_, at);
+    }
+
+    std::unique_ptr<datagram_socket> bind_udp(endpoint at) override {
+        return std::make_unique<detail::udp_socket>(executor_, at);
+    }
+
+    asio::awaitable<std::vector<ip_address>> resolve(std::string host) override {
+        if (const auto literal = ip_address::parse(host)) {
+            std::vector<ip_address> one{*literal};
+            co_return one;
+        }
+        asio::ip::tcp::resolver resolver(executor_);
+        const std::string service;
+        const auto result = co_await resolver.async_resolve(host, service, as_result);
+        const auto& [error, found] = result;
+        if (is_cancellation(error)) throw_cancelled();
+        std::vector<ip_address> addresses;
+        for (const auto& entry : found) {
+            const ip_address address = from_asio(entry.endpoint().address());
+            if (std::find(addresses.begin(), addresses.end(), address) == addresses.end()) addresses.push_back(address);
+        }
+        if (error || addresses.empty()) raise(errc::host_not_found, host);
+        co_return addresses;
+    }
+
+private:
+    static std::uint64_t seed() {
+        std::random_device device;
+        return static_cast<std::uint64_t>(device()) << 32 | device();
+    }
+
+    asio::any_io_executor executor_;
+    random_engine random_;
+};
+
+}  // namespace cohort

@@ -1,0 +1,89 @@
+// The one interface between the protocol and whatever carries it: TCP, TLS, a Unix socket, or a simulated link.
+#pragma once
+
+#include <algorithm>
+#include <memory>
+#include <span>
+#include <variant>
+#include <vector>
+
+#include <unistd.h>
+
+#include <cohort/core/bytes.hpp>
+#include <cohort/core/endpoint.hpp>
+#include <cohort/core/error.hpp>
+#include <cohort/core/file_slice.hpp>
+#include <cohort/net/asio.hpp>
+
+namespace cohort {
+
+/// What goes out in one write: bytes in memory, or a range of a file.
+using segment = std::variant<byte_view, file_slice>;
+
+/// A connected, ordered, reliable byte stream. One read and one write may be under way at the same time, each by one
+/// coroutine. Whoever owns the stream keeps it alive until both have ended; close() ends them.
+class stream {
+public:
+    virtual ~stream() = default;
+
+    /// Completes when read_some() would probably not wait, so that an idle connection needs no buffer. Carriers that
+    /// cannot tell complete at once. Cancelling throws asio::error::operation_aborted.
+    virtual asio::awaitable<void> readable() { co_return; }
+
+    /// Completes when at least one byte has arrived: returns how many were put at the start of `into`, 0 at the end
+    /// of the stream. Throws the carrier's error. Cancelling throws operation_aborted and loses no byte.
+    virtual asio::awaitable<std::size_t> read_some(byte_span into) = 0;
+
+    /// Completes when all buffers, in order, were handed to the carrier. They stay valid until then. Throws the
+    /// carrier's error. After cancelling, an unknown part may have been sent: the stream can only be closed.
+    virtual asio::awaitable<void> write(std::span<const byte_view> buffers) = 0;
+
+    /// The same for a mixture of memory and file ranges. Throws errc::file_changed when a file ends before its range
+    /// does. This default reads through memory; TCP hands the file to the kernel.
+    virtual asio::awaitable<void> write_segments(std::span<const segment> segments);
+
+    /// Tells the other side that nothing more will be written, where the carrier can; reading goes on.
+    virtual void finish() noexcept {}
+
+    /// Ends both directions now: pending operations fail, later ones too. May be called more than once.
+    virtual void close() noexcept = 0;
+
+    virtual endpoint remote_endpoint() const = 0;
+    virtual endpoint local_endpoint() const = 0;
+};
+
+inline asio::awaitable<void> stream::write_segments(std::span<const segment> segments) {
+    byte_vector from_file;
+    for (const segment& part : segments) {
+        byte_view bytes;
+        if (const auto* const slice = std::get_if<file_slice>(&part)) {
+            from_file.resize(slice->length);
+            const ssize_t got =
+                ::pread(slice->handle, from_file.data(), slice->length, static_cast<off_t>(slice->offset));
+            if (got < 0) raise({errno, std::generic_category()}, "reading a file to send");
+            if (static_cast<std::size_t>(got) != slice->length) raise(errc::file_changed);
+            bytes = from_file;
+        } else {
+            bytes = std::get<byte_view>(part);
+        }
+        const std::span<const byte_view> one(&bytes, 1);
+        co_await write(one);
+    }
+}
+
+/// Completes when `into` is full. Throws errc::connection_closed if the stream ends before.
+inline asio::awaitable<void> read_exactly(stream& link, byte_span into) {
+    while (!into.empty()) {
+        const std::size_t got = co_await link.read_some(into);
+        if (got == 0) raise(errc::connection_closed);
+        into = into.subspan(got);
+    }
+}
+
+/// Completes when `bytes` were handed to the carrier.
+inline asio::awaitable<void> write_all(stream& link, byte_view bytes) {
+    const std::span<const byte_view> one(&bytes, 1);
+    co_await link.write(one);
+}
+
+}  // namespace cohort

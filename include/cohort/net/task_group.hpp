@@ -1,0 +1,105 @@
+// Coroutines that belong to an object and end with it: structured concurrency in fifty lines.
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <map>
+#include <memory>
+#include <utility>
+
+#include <cohort/net/asio.hpp>
+#include <cohort/net/wakeup.hpp>
+
+namespace cohort {
+
+/// A set of running coroutines. None is lost: join() waits for all of them and throws what one of them threw first.
+/// Whoever owns a group awaits join() before destroying what the tasks refer to. One thread only.
+class task_group {
+public:
+    explicit task_group(asio::any_io_executor executor) : state_(std::make_shared<state>(std::move(executor))) {
+        state_->self = state_;
+    }
+    task_group(const task_group&) = delete;
+    task_group& operator=(const task_group&) = delete;
+
+    /// Starts `task` at the next turn of the executor. After cancel() it is started cancelled.
+    void spawn(asio::awaitable<void> task) {
+        const std::uint64_t id = state_->next_id++;
+        state_->running[id];
+        // Posted, because co_spawn() alone would run the task up to its first wait inside this call.
+        asio::post(state_->executor, [state = state_, id, task = std::move(task)]() mutable {
+            asio::cancellation_signal& signal = state->running[id];
+            asio::co_spawn(state->executor, std::move(task),
+                           asio::bind_cancellation_slot(signal.slot(), [state, id](std::exception_ptr failure) {
+                               state->ended(id, std::move(failure));
+                           }));
+        });
+        if (state_->cancelled) state_->cancel_one(id);
+    }
+
+    /// Asks every task to end: each sees asio::error::operation_aborted at what it awaits.
+    void cancel() {
+        state_->cancelled = true;
+        for (auto& [id, signal] : state_->running) state_->cancel_one(id);
+    }
+
+    std::size_t size() const { return state_->running.size(); }
+
+    /// Completes when no task is left; throws the first exception that is not a cancellation. A failing task cancels
+    /// the others. Cancelling join() cancels the tasks and still waits for them.
+    asio::awaitable<void> join() {
+        bool cancelled = false;
+        while (!state_->running.empty()) {
+            try {
+                co_await state_->changed.wait();
+            } catch (const std::system_error& error) {
+                if (!is_cancellation(error.code())) throw;
+                cancelled = true;
+            }
+            if (cancelled) {
+                cancel();
+                co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
+            }
+        }
+        if (state_->failure) std::rethrow_exception(state_->failure);
+        if (cancelled) throw_cancelled();
+    }
+
+private:
+    /// Shared with the completion handlers, so that a group destroyed with its executor's context leaves none dangling.
+    struct state {
+        explicit state(asio::any_io_executor ex) : executor(std::move(ex)), changed(executor) {}
+
+        /// Posted, because emitting a signal can run the task, and its end, on the spot.
+        void cancel_one(std::uint64_t id) {
+            asio::post(executor, [weak = self, id] {
+                const std::shared_ptr<state> alive = weak.lock();
+                if (!alive) return;
+                const auto found = alive->running.find(id);
+                if (found != alive->running.end()) found->second.emit(asio::cancellation_type::terminal);
+            });
+        }
+
+        void ended(std::uint64_t id, std::exception_ptr thrown) {
+            running.erase(id);
+            if (thrown && !failure && !is_cancellation(thrown)) {
+                failure = thrown;
+                cancelled = true;
+                for (auto& [other, signal] : running) cancel_one(other);
+            }
+            if (running.empty()) changed.notify();
+        }
+
+        asio::any_io_executor executor;
+        wakeup changed;
+        std::map<std::uint64_t, asio::cancellation_signal> running;
+        std::weak_ptr<state> self;
+        std::uint64_t next_id = 0;
+        std::exception_ptr failure;
+        bool cancelled = false;
+    };
+
+    std::shared_ptr<state> state_;
+};
+
+}  // namespace cohort
