@@ -1,0 +1,107 @@
+// What a torrent tells about its life: one small struct an event, in a queue that never grows without bound.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <variant>
+
+#include <cohort/core/endpoint.hpp>
+#include <cohort/core/ids.hpp>
+#include <cohort/core/pieces.hpp>
+#include <cohort/net/wakeup.hpp>
+
+namespace cohort {
+
+namespace event {
+
+/// Files that exist are being checked against the hashes; in bytes.
+struct checking {
+    std::uint64_t done = 0;
+    std::uint64_t total = 0;
+};
+/// Checking is over; peers are sought from now on. `have` bytes were there and right.
+struct started {
+    std::uint64_t have = 0;
+};
+/// A piece is downloaded, right, and written.
+struct piece_verified {
+    piece_index piece = 0;
+};
+/// A downloaded piece did not match its hash; it will be asked for again.
+struct piece_failed {
+    piece_index piece = 0;
+};
+struct peer_connected {
+    endpoint address;
+    peer_id id;
+    bool incoming = false;
+};
+/// `reason` is a cohort::errc for what the protocol decided, the system's code for what the network did.
+struct peer_disconnected {
+    endpoint address;
+    std::error_code reason;
+    std::uint64_t downloaded = 0;  ///< bytes of blocks
+    std::uint64_t uploaded = 0;
+};
+/// The address sent data that failed its hash and is refused from now on: all its ports where port is 0.
+struct peer_banned {
+    endpoint address;
+};
+struct tracker_answered {
+    std::string url;
+    std::size_t peers = 0;
+    std::chrono::seconds interval{};
+};
+struct tracker_failed {
+    std::string url;
+    std::string message;
+};
+/// All wanted pieces are there.
+struct completed {};
+/// The torrent cannot go on, as its disk failed; nothing verified is lost. resume() tries again.
+struct failed {
+    std::error_code code;
+    std::string message;
+};
+struct paused {};
+/// The last event: nothing of the torrent runs any more.
+struct stopped {};
+
+}  // namespace event
+
+using torrent_event =
+    std::variant<event::checking, event::started, event::piece_verified, event::piece_failed, event::peer_connected,
+                 event::peer_disconnected, event::peer_banned, event::tracker_answered, event::tracker_failed,
+                 event::completed, event::failed, event::paused, event::stopped>;
+
+/// Events wait here for whoever wants them. When nobody does, the oldest make room.
+class event_queue {
+public:
+    static constexpr std::size_t capacity = 1024;
+
+    explicit event_queue(const asio::any_io_executor& executor) : changed_(executor) {}
+
+    void push(torrent_event what) {
+        if (waiting_.size() == capacity) waiting_.pop_front();
+        waiting_.push_back(std::move(what));
+        changed_.notify();
+    }
+
+    /// Completes with the oldest event not taken yet. Cancelling takes none.
+    asio::awaitable<torrent_event> next() {
+        while (waiting_.empty()) co_await changed_.wait();
+        torrent_event oldest = std::move(waiting_.front());
+        waiting_.pop_front();
+        co_return oldest;
+    }
+
+private:
+    std::deque<torrent_event> waiting_;
+    wakeup changed_;
+};
+
+}  // namespace cohort

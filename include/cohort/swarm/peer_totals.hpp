@@ -1,0 +1,68 @@
+// Who gave and took how much, also of peers that have left.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <cohort/swarm/download.hpp>
+#include <cohort/swarm/peer.hpp>
+
+namespace cohort {
+
+/// One peer's share, connected or not.
+struct peer_total {
+    endpoint address;  ///< where it listens if it said so, else where it called from
+    std::string client;
+    std::uint64_t downloaded = 0;  ///< bytes of blocks from it
+    std::uint64_t uploaded = 0;    ///< bytes of blocks to it
+    bool connected = false;
+};
+
+/// Remembers the latest 1,000 peers that left.
+class totals_by_peer {
+public:
+    void gone(const peer& p) {
+        const endpoint name = p.listens_at.value_or(p.address);
+        departed_[p.key] = {name, p.client, p.download.total(), p.upload.total(), false};
+        if (departed_.size() > most_departed) departed_.erase(departed_.begin());
+    }
+
+    /// Where the peer with that key is or was; the unspecified address if that is forgotten.
+    endpoint address_of(peer_key key, const peer_table& connected) const {
+        if (const auto here = connected.find(key); here != connected.end()) {
+            return here->second->listens_at.value_or(here->second->address);
+        }
+        const auto known = departed_.find(key);
+        return known == departed_.end() ? endpoint{} : known->second.address;
+    }
+
+    /// One entry an address, the connected first seen by key.
+    std::vector<peer_total> list(const peer_table& connected) const {
+        std::map<endpoint, peer_total> sums;
+        const auto add = [&](const peer_total& one) {
+            peer_total& sum = sums[one.address];
+            sum.address = one.address;
+            if (!one.client.empty()) sum.client = one.client;
+            sum.downloaded += one.downloaded;
+            sum.uploaded += one.uploaded;
+            sum.connected = sum.connected || one.connected;
+        };
+        for (const auto& [key, total] : departed_) add(total);
+        for (const auto& [key, p] : connected) {
+            add({p->listens_at.value_or(p->address), p->client, p->download.total(), p->upload.total(), true});
+        }
+        std::vector<peer_total> out;
+        for (auto& [address, total] : sums) out.push_back(std::move(total));
+        return out;
+    }
+
+private:
+    static constexpr std::size_t most_departed = 1000;
+
+    std::map<peer_key, peer_total> departed_;
+};
+
+}  // namespace cohort

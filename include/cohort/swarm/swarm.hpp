@@ -1,0 +1,418 @@
+// The connected peers of one torrent: a conversation each, and what they have in common.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <cohort/net/network.hpp>
+#include <cohort/net/task_group.hpp>
+#include <cohort/policy/peer_list.hpp>
+#include <cohort/policy/smart_ban.hpp>
+#include <cohort/protocol/client.hpp>
+#include <cohort/protocol/extension.hpp>
+#include <cohort/protocol/metainfo.hpp>
+#include <cohort/swarm/content.hpp>
+#include <cohort/swarm/download.hpp>
+#include <cohort/swarm/events.hpp>
+#include <cohort/swarm/peer.hpp>
+#include <cohort/swarm/peer_totals.hpp>
+#include <cohort/swarm/upload.hpp>
+
+namespace cohort {
+
+struct swarm_options {
+    std::size_t max_peers = 200;
+    picker_options picking;
+    upload_options uploading;
+    std::uint64_t download_limit = 0;  ///< bytes a second over all peers; 0: none
+};
+
+class swarm {
+public:
+    struct handlers {
+        std::function<void(torrent_event)> on_event;
+        std::function<void()> on_completed;  ///< the last wanted piece was verified
+        std::function<void()> on_change;     ///< a peer came or went
+    };
+
+    /// `known` are the addresses of the torrent; `listen_port` is told to peers.
+    /// `totals` go on from an earlier life of the torrent.
+    swarm(network& net, std::shared_ptr<const metainfo> info, peer_id ours, std::uint16_t listen_port,
+          const swarm_options& options, peer_list& known, totals_by_peer& totals, handlers h);
+
+    const download& downloads() const { return download_; }
+    piece_picker& picker() { return download_.picker(); }
+    const piece_picker& picker() const { return download_.picker(); }
+    const upload& uploads() const { return upload_; }
+    const peer_table& peers() const { return peers_; }
+    bool full() const { return peers_.size() >= options_.max_peers; }
+
+    /// Blocks come from and go to these files from now on; null while there are none.
+    void use(content* files) {
+        content_ = files;
+        download_.use(files);
+        upload_.use(files);
+    }
+
+    /// Our side of a handshake for this torrent.
+    handshake greeting() const {
+        handshake ours;
+        ours.hash = info_->hash;
+        ours.id = id_;
+        ours.fast = true;
+        ours.extension_protocol = true;
+        return ours;
+    }
+
+    /// Talks with a peer, whose handshake is over, until one side has enough. Completes with the reason; throws nothing
+    /// but bugs. Cancelling ends the conversation.
+    asio::awaitable<void> converse(std::unique_ptr<peer_connection> link, handshake theirs, bool incoming);
+
+    /// Once a second: time-outs, keep-alives, and every ten seconds a round of choking.
+    void tick(time_point now);
+
+    /// Priorities were changed: looks anew at who has what we want.
+    void wants_changed() { download_.wants_changed(); }
+
+    /// What became of a piece that the content has hashed.
+    void on_verdict(const piece_verdict& verdict);
+
+private:
+    /// Bounds of peer_connection::partial() and of silence: an unfinished message for two minutes, or nothing but
+    /// keep-alives for ten (adversaries A07, A24 in tests/README.md).
+    static constexpr duration stuck_after = 120s;
+    static constexpr duration inactive_after = 600s;
+    static constexpr duration keep_alive_interval = 100s;  // BEP 3: two minutes at most
+    static constexpr duration rechoke_interval = 10s;      // BEP 3
+    /// Two connections between the same peers that began closer together than this were dialled from both sides.
+    static constexpr duration crossing = 10s;
+    /// Requests that we take of one peer, told to it (BEP 10 `reqq`).
+    static constexpr std::uint32_t request_queue = 2000;
+
+    bool welcome(const peer& newcomer);
+    bool replaces(const peer& newcomer, const peer& twin) const;
+    bool crowded(const ip_address& address) const;
+    bool is_banned(const peer& p) const { return known_.is_banned(p.address.address) || banned_here_.contains(p.id); }
+    void call_at(peer& p, const endpoint& address);
+    void enter(peer& newcomer);
+    void introduce(peer& to);
+    void leave(peer& gone, std::error_code reason);
+    asio::awaitable<void> read_from(peer& from);
+    asio::awaitable<void> write_to(peer& to);
+    void handle(peer& from, const wire::message& message, const message_batch& batch);
+    void on_extended(peer& from, const wire::extended& message);
+    void end(peer& p, std::error_code reason);
+    bool nothing_to_do_with(const peer& p) const {
+        return p.state().has.all() && picker().have().all() && !p.state().has.none();
+    }
+
+    void on_verified(piece_index piece);
+    void on_failed(piece_index piece, const std::vector<peer_key>& contributors, const piece_verdict& verdict);
+    endpoint culprit_name(peer_key key) const;
+    void ban(const std::vector<endpoint>& guilty);
+
+    network& net_;
+    std::shared_ptr<const metainfo> info_;
+    peer_id id_;
+    std::uint16_t listen_port_;
+    swarm_options options_;
+    peer_list& known_;
+    handlers handlers_;
+    peer_table peers_;
+    download download_;
+    upload upload_;
+    token_bucket download_limit_;
+    content* content_ = nullptr;
+    smart_ban suspects_;
+    totals_by_peer& totals_;
+    std::set<peer_id> banned_here_;  // peers of this machine, which all have one address
+    std::set<endpoint> banned_ports_;
+    peer_key next_key_ = 1;
+    time_point next_rechoke_{};
+};
+
+inline swarm::swarm(network& net, std::shared_ptr<const metainfo> info, peer_id ours, std::uint16_t listen_port,
+                    const swarm_options& options, peer_list& known, totals_by_peer& totals, handlers h)
+    : net_(net),
+      info_(std::move(info)),
+      id_(ours),
+      listen_port_(listen_port),
+      options_(options),
+      known_(known),
+      handlers_(std::move(h)),
+      download_(net, info_->layout(), peers_, options.picking,
+                {[this](piece_index piece) { on_verified(piece); },
+                 [this](piece_index piece, const std::vector<peer_key>& contributors, const piece_verdict& verdict) {
+                     on_failed(piece, contributors, verdict);
+                 }}),
+      upload_(net, info_->layout(), download_.picker().have(), peers_, options.uploading),
+      download_limit_(options.download_limit),
+      totals_(totals) {}
+
+// One conversation
+
+inline asio::awaitable<void> swarm::converse(std::unique_ptr<peer_connection> link, handshake theirs, bool incoming) {
+    link->begin(info_->layout(), theirs.fast);
+    peer self(next_key_++, std::move(link), theirs, incoming, net_.now());
+    if (!welcome(self)) co_return;
+    enter(self);
+    task_group writing(net_.executor());
+    writing.spawn(write_to(self));
+    std::error_code reason;
+    try {
+        co_await read_from(self);
+    } catch (const std::system_error& error) {
+        reason = self.leaving ? self.leaving : error.code();
+    }
+    self.connection->close();
+    leave(self, is_cancellation(reason) ? make_error_code(errc::stopped) : reason);
+    co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
+    writing.cancel();
+    co_await writing.join();
+}
+
+/// Whether the peer is taken; otherwise its address is dealt with.
+inline bool swarm::welcome(const peer& newcomer) {
+    const auto twin =
+        std::find_if(peers_.begin(), peers_.end(), [&](const auto& entry) { return entry.second->id == newcomer.id; });
+    const bool successor = twin != peers_.end() && replaces(newcomer, *twin->second);
+    const bool room = successor || (!full() && !crowded(newcomer.address.address));
+    if (newcomer.id == id_) {
+        known_.exclude(newcomer.address);
+    } else if (twin != peers_.end() && !successor) {
+        // The address that we dialled is where the peer that we have listens.
+        if (!newcomer.incoming) call_at(*twin->second, newcomer.address);
+    } else if (content_ == nullptr || !room || is_banned(newcomer)) {
+        known_.failed(newcomer.address, net_.now());
+    } else {
+        if (successor) end(*twin->second, errc::duplicate_peer);
+        return true;
+    }
+    return false;
+}
+
+/// Of two connections with one peer the older stays; but when both sides dialled at the same time, both must keep the
+/// same one, and it is that of the side with the greater id.
+inline bool swarm::replaces(const peer& newcomer, const peer& twin) const {
+    const bool crossed = newcomer.incoming != twin.incoming && newcomer.connected_at - twin.connected_at < crossing;
+    const bool dialled_by_greater = newcomer.incoming == (newcomer.id > id_);
+    return crossed && dialled_by_greater;
+}
+
+/// One connection an address, as one stranger can open a thousand; but this machine may talk to itself.
+inline bool swarm::crowded(const ip_address& address) const {
+    return !address.is_loopback() && std::any_of(peers_.begin(), peers_.end(), [&](const auto& entry) {
+        return entry.second->address.address == address;
+    });
+}
+
+inline void swarm::call_at(peer& p, const endpoint& address) {
+    p.listens_at = address;
+    known_.connected(address, net_.now());
+}
+
+inline void swarm::enter(peer& newcomer) {
+    peers_.emplace(newcomer.key, &newcomer);
+    if (!newcomer.incoming) call_at(newcomer, newcomer.address);
+    handlers_.on_event(event::peer_connected{newcomer.address, newcomer.id, newcomer.incoming});
+    introduce(newcomer);
+}
+
+/// What we say first: who we are (BEP 10) and what we have (BEP 3, 6).
+inline void swarm::introduce(peer& to) {
+    if (to.extension_protocol) {
+        extension_handshake ours;
+        ours.v = client_name;
+        ours.p = listen_port_;
+        ours.reqq = request_queue;
+        ours.yourip = to.address.address;
+        const std::string payload = write_extension_handshake(ours);
+        to.connection->queue(wire::extended{0, as_bytes(payload)});
+    }
+    const bitfield& have = picker().have();
+    if (to.state().fast() && have.all()) {
+        to.connection->queue(wire::have_all{});
+    } else if (to.state().fast() && have.none()) {
+        to.connection->queue(wire::have_none{});
+    } else if (!have.none()) {
+        to.connection->queue(wire::bitfield{have.bytes()});
+    }
+}
+
+inline void swarm::leave(peer& gone, std::error_code reason) {
+    peers_.erase(gone.key);
+    download_.left(gone);
+    // Of two connections with one peer the other may go on.
+    const bool last = std::none_of(peers_.begin(), peers_.end(),
+                                   [&](const auto& entry) { return entry.second->listens_at == gone.listens_at; });
+    if (gone.listens_at && last) known_.closed(*gone.listens_at, net_.now());
+    totals_.gone(gone);
+    handlers_.on_event(event::peer_disconnected{gone.address, reason, gone.download.total(), gone.upload.total()});
+    handlers_.on_change();
+}
+
+inline asio::awaitable<void> swarm::read_from(peer& from) {
+    for (;;) {
+        if (content_ == nullptr) raise(errc::stopped);
+        co_await content_->room();
+        co_await from.connection->room();
+        const message_batch batch = co_await from.connection->receive();
+        for (const wire::message& message : batch.messages) handle(from, message, batch);
+        download_.end_of_batch(from);
+        if (from.leaving) raise(from.leaving);
+        const duration wait = download_limit_.wait(batch.bytes, net_.now());
+        download_limit_.take(batch.bytes, net_.now());
+        if (wait > duration::zero()) co_await net_.sleep_for(wait);
+    }
+}
+
+inline asio::awaitable<void> swarm::write_to(peer& to) {
+    try {
+        for (;;) {
+            const duration wait = upload_.fill(to);
+            if (!to.connection->nothing_queued()) {
+                to.last_sent = net_.now();
+                co_await to.connection->flush();
+            } else if (wait > duration::zero()) {
+                // Other messages wait for no longer than this.
+                co_await net_.sleep_for(std::min<duration>(wait, 250ms));
+            } else {
+                co_await to.connection->wait_for_outgoing();
+            }
+        }
+    } catch (const std::system_error& error) {
+        if (error.code() == errc::file_changed && content_ != nullptr) content_->shrunk();
+        if (!is_cancellation(error.code())) end(to, error.code());
+    }
+}
+
+/// The reading coroutine finds its stream closed and leaves with the reason.
+inline void swarm::end(peer& p, std::error_code reason) {
+    if (!p.leaving) p.leaving = reason;
+    p.connection->close();
+}
+
+inline void swarm::handle(peer& from, const wire::message& message, const message_batch& batch) {
+    if (const auto* const piece = std::get_if<wire::piece>(&message)) {
+        from.last_message = net_.now();
+        download_.on_block(from, *piece, batch.memory);
+        return;
+    }
+    const std::uint32_t had = from.state().has.count();
+    const bool late = std::holds_alternative<wire::bitfield>(message) && from.state().pieces_known();
+    const bitfield before = late ? from.state().has : bitfield();
+    if (const std::error_code violation = from.state().apply(message)) raise(violation);
+    if (!std::holds_alternative<wire::keep_alive>(message)) from.last_message = net_.now();
+
+    if (const auto* const request = std::get_if<wire::request>(&message)) {
+        upload_.on_request(from, request->range);
+    } else if (const auto* const cancel = std::get_if<wire::cancel>(&message)) {
+        upload_.on_cancel(from, cancel->range);
+    } else if (const auto* const have = std::get_if<wire::have>(&message)) {
+        if (from.state().has.count() != had) download_.on_have(from, have->piece);
+    } else if (late) {
+        download_.on_more_pieces(from, before);
+    } else if (std::holds_alternative<wire::bitfield>(message) || std::holds_alternative<wire::have_all>(message)) {
+        download_.on_pieces(from);
+    } else if (std::holds_alternative<wire::interested>(message)) {
+        upload_.on_interested(from);
+    } else if (std::holds_alternative<wire::choke>(message)) {
+        download_.on_choke(from);
+    } else if (const auto* const reject = std::get_if<wire::reject>(&message)) {
+        download_.on_reject(from, reject->range);
+    } else if (const auto* const extended = std::get_if<wire::extended>(&message)) {
+        on_extended(from, *extended);
+    }
+    if (nothing_to_do_with(from)) raise(errc::peer_useless);
+}
+
+/// Only the extension handshake concerns us. One that is broken is ignored: the peer works without it.
+inline void swarm::on_extended(peer& from, const wire::extended& message) {
+    if (message.id != 0) return;
+    std::error_code broken;
+    const auto theirs = parse_extension_handshake(message.payload, broken);
+    if (!theirs) return;
+    from.client = theirs->v;
+    if (theirs->reqq) from.pipeline.limit(*theirs->reqq);
+    if (theirs->p && *theirs->p != 0 && from.incoming && !from.listens_at) {
+        const endpoint address{from.address.address, *theirs->p};
+        known_.add(address, peer_source::incoming, net_.now());
+        call_at(from, address);
+    }
+}
+
+// All conversations
+
+inline void swarm::tick(time_point now) {
+    for (const auto& [key, p] : peers_) {
+        download_.tick(*p, now);
+        if (p->connection->partial() == 0 || p->last_message > p->partial_since) p->partial_since = now;
+        const bool stuck = now - p->partial_since > stuck_after;
+        if (stuck || now - p->last_message > inactive_after) p->leaving = errc::peer_inactive;
+        if (nothing_to_do_with(*p)) p->leaving = errc::peer_useless;
+        if (p->leaving) end(*p, p->leaving);
+        if (now - p->last_sent >= keep_alive_interval) p->connection->queue(wire::keep_alive{});
+    }
+    if (now < next_rechoke_) return;
+    next_rechoke_ = now + rechoke_interval;
+    upload_.rechoke(picker().finished(), now);
+}
+
+inline void swarm::on_verdict(const piece_verdict& verdict) {
+    download_.on_verdict(verdict);
+    if (verdict.passed && !verdict.blocks.empty()) ban(suspects_.passed(verdict.piece, verdict.blocks));
+}
+
+inline void swarm::on_verified(piece_index piece) {
+    for (const auto& [key, p] : peers_) {
+        if (!p->state().has.get(piece)) p->connection->queue(wire::have{piece});
+    }
+    handlers_.on_event(event::piece_verified{piece});
+    if (picker().finished()) handlers_.on_completed();
+}
+
+inline void swarm::on_failed(piece_index piece, const std::vector<peer_key>& contributors,
+                             const piece_verdict& verdict) {
+    handlers_.on_event(event::piece_failed{piece});
+    std::vector<endpoint> names;
+    for (const peer_key key : contributors) names.push_back(culprit_name(key));
+    const std::vector<endpoint> guilty = suspects_.failed(piece, names, verdict.blocks);
+    if (guilty.empty()) {
+        download_.want_digests(piece);
+    } else {
+        ban(guilty);
+    }
+}
+
+/// What a peer is remembered by when it gave bad data: its address, or on this machine, where all peers have the same
+/// one, address and port.
+inline endpoint swarm::culprit_name(peer_key key) const {
+    const endpoint address = totals_.address_of(key, peers_);
+    return address.address.is_loopback() ? address : endpoint{address.address, 0};
+}
+
+inline void swarm::ban(const std::vector<endpoint>& guilty) {
+    for (const endpoint& name : guilty) {
+        const bool local = name.address.is_loopback();
+        const bool news = local ? banned_ports_.insert(name).second : !known_.is_banned(name.address);
+        if (local) {
+            known_.exclude(name);
+        } else {
+            known_.ban(name.address);
+        }
+        for (const auto& [key, p] : peers_) {
+            if (culprit_name(key) != name) continue;
+            if (local) banned_here_.insert(p->id);
+            end(*p, errc::peer_banned);
+        }
+        if (news) handlers_.on_event(event::peer_banned{name});
+    }
+}
+
+}  // namespace cohort

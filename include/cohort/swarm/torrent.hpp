@@ -1,0 +1,467 @@
+// One torrent's life: checked, downloaded, seeded, paused, stopped - and told about all the way.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <cohort/net/network.hpp>
+#include <cohort/net/shielded.hpp>
+#include <cohort/net/task_group.hpp>
+#include <cohort/net/timeout.hpp>
+#include <cohort/policy/file_priorities.hpp>
+#include <cohort/policy/peer_list.hpp>
+#include <cohort/policy/token_bucket.hpp>
+#include <cohort/protocol/metainfo.hpp>
+#include <cohort/storage/disk.hpp>
+#include <cohort/storage/worker_pool.hpp>
+#include <cohort/swarm/announcer.hpp>
+#include <cohort/swarm/content.hpp>
+#include <cohort/swarm/events.hpp>
+#include <cohort/swarm/open_content.hpp>
+#include <cohort/swarm/swarm.hpp>
+
+namespace cohort {
+
+struct torrent_options {
+    open_options content;         ///< where it is, or is to be
+    bool keep_journal = true;     ///< also once complete, so that a restart need not check again
+    std::vector<endpoint> peers;  ///< to begin with
+    /// For each file of the metainfo 0 (do not fetch) to 7 (first); files beyond its end have 4. A piece that belongs
+    /// to several files has the highest of theirs, so a little of a file that is not fetched may come along.
+    std::vector<std::uint8_t> file_priorities;
+    swarm_options swarm;
+    announcer_options announcing;
+};
+
+enum class torrent_state { checking, downloading, seeding, paused, failed, stopped };
+
+struct torrent_status {
+    torrent_state state = torrent_state::checking;
+    std::uint64_t total = 0;       ///< bytes of the torrent
+    std::uint64_t have = 0;        ///< bytes of verified pieces
+    std::uint64_t downloaded = 0;  ///< bytes of blocks received
+    std::uint64_t uploaded = 0;    ///< bytes of blocks sent
+    std::uint64_t wasted = 0;      ///< of those received: duplicate, unasked for, or of failed pieces
+    double download_rate = 0;      ///< bytes a second
+    double upload_rate = 0;
+    std::size_t peers = 0;
+};
+
+/// What a torrent needs of the session that owns it.
+struct torrent_surroundings {
+    network& net;
+    disk& files;
+    job_runner& pool;
+    peer_id id;
+    std::uint16_t port = 0;  ///< where the session listens
+    std::vector<address_family> families;
+};
+
+/// Made by session::add(). One thread only.
+class torrent {
+public:
+    torrent(torrent_surroundings around, metainfo info, torrent_options options);
+
+    const metainfo& info() const { return *info_; }
+    torrent_status status() const;
+    std::vector<peer_total> peers() const {
+        static const peer_table nobody;
+        return totals_.list(swarm_ ? swarm_->peers() : nobody);
+    }
+
+    /// Completes with the next thing that happens; the last is event::stopped. At most 1,024 wait for a reader, then
+    /// the oldest are dropped.
+    asio::awaitable<torrent_event> next_event() { return events_.next(); }
+
+    /// Completes when all wanted pieces are there and verified, at once if they are. Throws what event::failed tells
+    /// when the torrent cannot go on, errc::stopped when it was stopped before. Cancelling only ends the wait.
+    asio::awaitable<void> completed();
+
+    /// Completes when the torrent was stopped. Throws what event::failed tells when it cannot go on. Cancelling only
+    /// ends the wait.
+    asio::awaitable<void> ended();
+
+    /// Leaves the swarm until resume(); what is verified stays. Takes effect soon: event::paused says when.
+    void pause() { want(goal::paused); }
+    /// Goes on after pause() or a failure; files are looked at anew.
+    void resume() { want(goal::running); }
+    /// Ends the torrent: tells the trackers (for two seconds at most), brings what was written to rest. Completes when
+    /// nothing of it runs any more.
+    asio::awaitable<void> stop();
+
+    /// Changes what to fetch first, or at all; see torrent_options::file_priorities.
+    void set_file_priorities(std::vector<std::uint8_t> priorities) {
+        options_.file_priorities = std::move(priorities);
+        prioritize();
+        swarm_->wants_changed();
+        if (active_ && swarm_->picker().finished()) on_completed();
+    }
+
+    /// Tries to connect with a peer, beside those that trackers tell of.
+    void add_peer(const endpoint& address) {
+        known_.add(address, peer_source::user, around_.net.now());
+        dial_some();
+    }
+
+    /// Lives until stop() or cancellation, which stops as well. For the session.
+    asio::awaitable<void> run();
+    /// The answer to the handshake of a peer that dialled; nothing if it is not welcome. For the session.
+    std::optional<handshake> greeting(const endpoint& from) const {
+        if (!active_ || swarm_->full() || known_.is_banned(from.address)) return std::nullopt;
+        return swarm_->greeting();
+    }
+    /// Goes on with such a peer. For the session.
+    void adopt(std::unique_ptr<peer_connection> link, const handshake& theirs) {
+        if (active_) conversations_->spawn(swarm_->converse(std::move(link), theirs, true));
+    }
+
+private:
+    enum class goal { running, paused, stopped };
+
+    static constexpr duration dial_timeout = 10s;
+    static constexpr duration checkpoint_interval = 60s;
+    static constexpr std::uint64_t dials_per_second = 10;
+    static constexpr std::size_t most_dials = 30;
+
+    void want(goal g) {
+        if (goal_ == goal::stopped) return;
+        if (g == goal::running) failure_.reset();
+        goal_ = g;
+        changed_.notify();
+    }
+    void fail(std::error_code code, const std::string& message);
+    asio::awaitable<void> run_active();
+    asio::awaitable<bool> open();
+    asio::awaitable<void> take_part();
+    asio::awaitable<void> end_all(task_group& loops);
+    asio::awaitable<void> close();
+    asio::awaitable<void> dial(endpoint address);
+    asio::awaitable<void> tick_loop();
+    asio::awaitable<void> checkpoint_loop();
+    void make_swarm();
+    void prioritize();
+    void dial_some();
+    void on_completed();
+    announce_numbers numbers() const;
+
+    torrent_surroundings around_;
+    std::shared_ptr<const metainfo> info_;
+    torrent_options options_;
+    event_queue events_;
+    wakeup changed_;
+    peer_list known_;
+    totals_by_peer totals_;
+    token_bucket dials_{dials_per_second, dials_per_second};
+    std::size_t dialling_ = 0;
+    announcer announcer_;
+
+    goal goal_ = goal::running;
+    torrent_state state_ = torrent_state::checking;
+    std::optional<std::system_error> failure_;  // until resume()
+    bool ended_ = false;
+    std::uint64_t downloaded_before_ = 0;  // in earlier activations
+    std::uint64_t uploaded_before_ = 0;
+    std::uint64_t wasted_before_ = 0;
+
+    // While active
+    std::shared_ptr<torrent_files> files_;
+    std::shared_ptr<resume_journal> journal_;
+    std::unique_ptr<content> content_;
+    std::unique_ptr<swarm> swarm_;
+    std::unique_ptr<task_group> conversations_;
+    bool broken_ = false;    // failed; ends in any case, even if resume() comes before that
+    bool active_ = false;    // takes part in the swarm
+    bool complete_ = false;  // all wanted pieces are there
+};
+
+inline torrent::torrent(torrent_surroundings around, metainfo info, torrent_options options)
+    : around_(std::move(around)),
+      info_(std::make_shared<const metainfo>(std::move(info))),
+      options_(std::move(options)),
+      events_(around_.net.executor()),
+      changed_(around_.net.executor()),
+      announcer_(around_.net, *info_, around_.id, around_.port, around_.families, options_.announcing,
+                 {[this] { return numbers(); }, [this](torrent_event what) { events_.push(std::move(what)); },
+                  [this](const std::vector<endpoint>& found) {
+                      for (const endpoint& peer : found) known_.add(peer, peer_source::tracker, around_.net.now());
+                      dial_some();
+                  }}) {
+    for (const endpoint& peer : options_.peers) known_.add(peer, peer_source::user, around_.net.now());
+    make_swarm();
+}
+
+// Life
+
+inline asio::awaitable<void> torrent::run() {
+    bool cancelled = false;
+    while (goal_ != goal::stopped && !cancelled) {
+        try {
+            if (goal_ == goal::running && !failure_) {
+                co_await run_active();
+            } else {
+                co_await changed_.wait();
+            }
+        } catch (const std::system_error& error) {
+            if (!is_cancellation(error.code())) throw;
+            cancelled = true;
+        }
+    }
+    goal_ = goal::stopped;
+    state_ = torrent_state::stopped;
+    ended_ = true;
+    events_.push(event::stopped{});
+    changed_.notify();
+    if (cancelled) throw_cancelled();
+}
+
+/// From the look at the files to the last word to the tracker. Ends when another goal is set, the disk failed, or on
+/// cancellation - then by throwing, but in every case in good order.
+inline asio::awaitable<void> torrent::run_active() {
+    make_swarm();
+    broken_ = false;
+    bool cancelled = false;
+    try {
+        const bool opened = co_await open();
+        if (opened) co_await take_part();
+    } catch (const std::system_error& error) {
+        cancelled = is_cancellation(error.code());
+        if (!cancelled) fail(error.code(), error.what());
+    }
+    co_await asio::this_coro::reset_cancellation_state(asio::enable_terminal_cancellation());
+    try {
+        co_await shielded(close());
+    } catch (const std::system_error&) {
+        cancelled = true;
+    }
+    if (cancelled) throw_cancelled();
+    if (goal_ == goal::paused) {
+        state_ = torrent_state::paused;
+        events_.push(event::paused{});
+    }
+}
+
+inline void torrent::make_swarm() {
+    if (swarm_) {
+        downloaded_before_ += swarm_->downloads().downloaded();
+        wasted_before_ += swarm_->downloads().wasted();
+        uploaded_before_ += swarm_->uploads().uploaded();
+    }
+    swarm_ = std::make_unique<swarm>(around_.net, info_, around_.id, around_.port, options_.swarm, known_, totals_,
+                                     swarm::handlers{[this](torrent_event what) { events_.push(std::move(what)); },
+                                                     [this] { on_completed(); }, [this] { dial_some(); }});
+}
+
+/// Looks at what is on the disk. False if another goal was set meanwhile.
+inline asio::awaitable<bool> torrent::open() {
+    state_ = torrent_state::checking;
+    complete_ = false;
+    const check_progress progress = [this](std::uint64_t done, std::uint64_t total) {
+        events_.push(event::checking{done, total});
+    };
+    opened_content opened = co_await open_content(around_.files, around_.pool, *info_, options_.content, progress);
+    files_ = std::move(opened.files);
+    journal_ = std::move(opened.journal);
+    for (piece_index piece = 0; piece < opened.have.size(); ++piece) {
+        if (opened.have.get(piece)) swarm_->picker().set_have(piece);
+    }
+    prioritize();
+    co_return goal_ == goal::running;
+}
+
+inline void torrent::prioritize() {
+    if (options_.file_priorities.empty()) return;
+    const std::vector<std::uint8_t> wishes = piece_priorities(*info_, options_.file_priorities);
+    for (piece_index piece = 0; piece < wishes.size(); ++piece) swarm_->picker().set_priority(piece, wishes[piece]);
+}
+
+inline asio::awaitable<void> torrent::take_part() {
+    content_ = std::make_unique<content>(
+        around_.net.executor(), around_.pool, files_, info_, journal_,
+        content::handlers{[this](const piece_verdict& verdict) { swarm_->on_verdict(verdict); },
+                          [this](std::error_code code, const std::string& message) { fail(code, message); }});
+    swarm_->use(content_.get());
+    conversations_ = std::make_unique<task_group>(around_.net.executor());
+    active_ = true;
+    state_ = torrent_state::downloading;
+    events_.push(event::started{status().have});
+    if (swarm_->picker().finished()) on_completed();
+
+    task_group loops(around_.net.executor());
+    loops.spawn(tick_loop());
+    loops.spawn(checkpoint_loop());
+    loops.spawn(announcer_.run());
+    dial_some();
+    bool cancelled = false;
+    try {
+        while (goal_ == goal::running && !broken_) co_await changed_.wait();
+    } catch (const std::system_error&) {
+        cancelled = true;
+    }
+    active_ = false;
+    co_await asio::this_coro::reset_cancellation_state(asio::enable_terminal_cancellation());
+    co_await shielded(end_all(loops));
+    if (cancelled) throw_cancelled();
+}
+
+inline asio::awaitable<void> torrent::end_all(task_group& loops) {
+    loops.cancel();
+    conversations_->cancel();
+    co_await loops.join();
+    co_await conversations_->join();
+}
+
+/// Lets what is on its way to the disk arrive, leaves the journal in order, and says goodbye to the trackers.
+inline asio::awaitable<void> torrent::close() {
+    conversations_.reset();
+    if (content_) co_await content_->drain();
+    swarm_->use(nullptr);
+    content_.reset();
+    const bool complete = swarm_->picker().have().all();
+    const auto settle = [this, complete] {
+        if (!journal_) return;
+        if (complete && !options_.keep_journal) {
+            journal_->remove();
+        } else {
+            journal_->close_clean();
+        }
+    };
+    try {
+        co_await run_job(around_.pool, 0, settle);
+    } catch (const std::system_error& error) {
+        fail(error.code(), error.what());
+    }
+    journal_.reset();
+    files_.reset();
+    co_await announcer_.stopped();
+}
+
+inline void torrent::fail(std::error_code code, const std::string& message) {
+    if (std::exchange(broken_, true)) return;
+    // Messages from a what() end with the code's own words, which system_error adds once more.
+    const std::string words = ": " + code.message();
+    failure_.emplace(code, message.ends_with(words) ? message.substr(0, message.size() - words.size()) : message);
+    state_ = torrent_state::failed;
+    events_.push(event::failed{code, failure_->what()});
+    changed_.notify();
+}
+
+inline void torrent::on_completed() {
+    if (std::exchange(complete_, true)) return;
+    state_ = torrent_state::seeding;
+    announcer_.completed();
+    events_.push(event::completed{});
+    changed_.notify();
+}
+
+inline asio::awaitable<void> torrent::completed() {
+    while (!complete_) {
+        if (failure_) throw std::system_error(*failure_);
+        if (ended_) raise(errc::stopped);
+        co_await changed_.wait();
+    }
+}
+
+inline asio::awaitable<void> torrent::ended() {
+    while (!ended_) {
+        if (failure_) throw std::system_error(*failure_);
+        co_await changed_.wait();
+    }
+}
+
+inline asio::awaitable<void> torrent::stop() {
+    want(goal::stopped);
+    while (!ended_) co_await changed_.wait();
+}
+
+// Finding peers
+
+/// Dials as many known addresses as bounds allow.
+inline void torrent::dial_some() {
+    if (!active_) return;
+    network& net = around_.net;
+    while (!swarm_->full() && dialling_ < most_dials && dials_.wait(1, net.now()) == duration::zero()) {
+        const auto address = known_.next_to_dial(net.now(), net.random());
+        if (!address) return;
+        dials_.take(1, net.now());
+        known_.dialled(*address);
+        conversations_->spawn(dial(*address));
+    }
+}
+
+inline asio::awaitable<void> torrent::dial(endpoint address) {
+    network& net = around_.net;
+    std::unique_ptr<peer_connection> link;
+    handshake theirs;
+    ++dialling_;
+    std::error_code failed;
+    try {
+        std::unique_ptr<stream> raw = co_await with_timeout(net, dial_timeout, net.connect(address));
+        link = std::make_unique<peer_connection>(net, std::move(raw));
+        const handshake ours = swarm_->greeting();
+        theirs = co_await link->handshake_as_dialler(ours);
+    } catch (const std::system_error& error) {
+        failed = error.code();
+    }
+    --dialling_;
+    if (failed == errc::self_connection) known_.exclude(address);
+    if (failed) {
+        known_.failed(address, net.now());
+        co_return;
+    }
+    co_await swarm_->converse(std::move(link), theirs, false);
+}
+
+inline asio::awaitable<void> torrent::tick_loop() {
+    for (;;) {
+        co_await around_.net.sleep_for(1s);
+        swarm_->tick(around_.net.now());
+        dial_some();
+    }
+}
+
+inline asio::awaitable<void> torrent::checkpoint_loop() {
+    std::uint64_t safe = 0;
+    for (;;) {
+        co_await around_.net.sleep_for(checkpoint_interval);
+        const std::uint64_t have = status().have;
+        if (std::exchange(safe, have) == have) continue;
+        try {
+            co_await content_->checkpoint();
+        } catch (const std::system_error& error) {
+            if (is_cancellation(error.code())) throw;
+            fail(error.code(), error.what());
+        }
+    }
+}
+
+// Telling
+
+inline announce_numbers torrent::numbers() const {
+    const torrent_status now = status();
+    const bool lonely = now.peers == 0 && !swarm_->picker().finished();
+    return {now.uploaded, now.downloaded, now.total - now.have, swarm_->full() ? 0 : 50, lonely};
+}
+
+inline torrent_status torrent::status() const {
+    torrent_status out;
+    const time_point now = around_.net.now();
+    out.state = state_;
+    out.total = info_->total_size;
+    out.have = info_->total_size - swarm_->picker().bytes_missing();
+    out.downloaded = downloaded_before_ + swarm_->downloads().downloaded();
+    out.uploaded = uploaded_before_ + swarm_->uploads().uploaded();
+    out.wasted = wasted_before_ + swarm_->downloads().wasted();
+    out.peers = swarm_->peers().size();
+    for (const auto& [key, p] : swarm_->peers()) {
+        out.download_rate += p->download.rate(now);
+        out.upload_rate += p->upload.rate(now);
+    }
+    return out;
+}
+
+}  // namespace cohort
