@@ -1,0 +1,335 @@
+// The tracker: it tells peers of a torrent about each other, over HTTP and UDP, IPv4 and IPv6 (BEP 3, 7, 15, 23, 48).
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <random>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <cohort/core/log.hpp>
+#include <cohort/net/http_server.hpp>
+#include <cohort/net/listen_all.hpp>
+#include <cohort/net/udp_tracker_server.hpp>
+#include <cohort/policy/swarm_registry.hpp>
+#include <cohort/protocol/announce_query.hpp>
+#include <cohort/protocol/json.hpp>
+#include <cohort/protocol/scrape.hpp>
+
+namespace cohort {
+
+struct tracker_options {
+    std::string host{};                       ///< an address to listen on; empty for all addresses of both families
+    std::uint16_t port = 6969;                ///< HTTP; 0 takes a free one
+    std::uint16_t udp_port = 6969;            ///< UDP; 0 takes a free one
+    std::chrono::seconds interval = 1800s;    ///< told to peers: how often to announce
+    std::chrono::seconds min_interval = 60s;  ///< told to peers: not more often than this (or interval, if shorter)
+    /// Bounds of memory and answers. A peer is forgotten after twice the interval and a minute without an announce:
+    /// peer_lifetime is set to that.
+    registry_options registry{};
+    /// Whether to believe the `ip` that a peer gives. Otherwise only those that ask from a loopback or private address
+    /// are believed, because those addresses are of no use to others.
+    bool trust_ip = false;
+    http_server_options http{.idle_timeout = 15s};
+    log_sink log{};
+};
+
+/// Everything is in memory. After a crash (kill -9) and a restart at the same ports, peers come back with their next
+/// announce, an interval later at most; who asks before that hears of those who are back already. Nothing but the
+/// counts of `downloaded` is lost.
+class tracker : private udp_tracker_backend {
+public:
+    /// Opens all sockets, so that an address in use shows here. Throws the system's error with the address in its
+    /// message, and errc::host_not_found for a host that is no address.
+    tracker(network& net, tracker_options options);
+
+    /// Serves until cancelled, and then throws asio::error::operation_aborted.
+    asio::awaitable<void> run() {
+        tasks_.spawn(http_.run());
+        tasks_.spawn(udp_.run());
+        tasks_.spawn(forget_silent_peers());
+        co_await tasks_.join();
+    }
+
+    std::vector<endpoint> http_endpoints() const { return http_.local_endpoints(); }
+    std::vector<endpoint> udp_endpoints() const { return udp_.local_endpoints(); }
+
+    /// What to put into a torrent: "http://127.0.0.1:6969/announce". Where it listens on all addresses, the one of this
+    /// machine alone.
+    std::string http_url() const { return "http://" + reachable(http_endpoints().front()).to_string() + "/announce"; }
+    std::string udp_url() const { return "udp://" + reachable(udp_endpoints().front()).to_string() + "/announce"; }
+
+    const registry_totals& totals() const { return registry_.totals(); }
+
+private:
+    /// Served since the start.
+    struct counters {
+        std::uint64_t http_announces = 0;
+        std::uint64_t udp_announces = 0;
+        std::uint64_t http_scrapes = 0;
+        std::uint64_t udp_scrapes = 0;
+        std::uint64_t refused = 0;
+    };
+
+    static tracker_options checked(tracker_options options);
+    static std::vector<ip_address> addresses(const std::string& host);
+    static connection_ids::secret new_secret();
+    static endpoint reachable(endpoint at);
+    static bool is_local(const ip_address& address);
+    http_server_options http_options() const;
+
+    bool announce_over_udp(const announce_request& request, const endpoint& from, announce_response& out,
+                           std::string& reason) override;
+    scrape_entry scrape_over_udp(const info_hash& hash) override;
+
+    bool note(const announce_request& request, const endpoint& from, announce_response& out, std::string& reason);
+    scrape_entry counts_of(const info_hash& hash) const;
+    asio::awaitable<void> forget_silent_peers();
+
+    asio::awaitable<http_response> answer(http_request& request);
+    http_response answer_announce(const http_request& request);
+    http_response answer_scrape(const http_request& request);
+    http_response refusal(const endpoint& from, const std::string& reason);
+    http_response statistics(std::string_view query) const;
+    http_response page() const;
+
+    network& net_;
+    tracker_options options_;
+    swarm_registry registry_;
+    counters counters_;
+    time_point started_;
+    announce_response response_;  // kept for its memory
+    wakeup populated_;
+    http_server http_;
+    udp_tracker_server udp_;
+    task_group tasks_;
+};
+
+// ---- Machinery
+
+inline tracker::tracker(network& net, tracker_options options)
+    : net_(net),
+      options_(checked(std::move(options))),
+      registry_(options_.registry, load_be<std::uint64_t>(new_secret().data())),
+      started_(net.now()),
+      populated_(net.executor()),
+      http_(
+          net, listen_all(net, addresses(options_.host), options_.port),
+          [this](http_request& request) { return answer(request); }, http_options()),
+      udp_(net, bind_udp_all(net, addresses(options_.host), options_.udp_port), new_secret(), *this),
+      tasks_(net.executor()) {}
+
+inline tracker_options tracker::checked(tracker_options options) {
+    options.interval = std::clamp<std::chrono::seconds>(options.interval, 1s, announce_interval_max);
+    options.min_interval = std::min(options.min_interval, options.interval);
+    options.registry.peer_lifetime = 2 * options.interval + 60s;
+    return options;
+}
+
+inline std::vector<ip_address> tracker::addresses(const std::string& host) {
+    if (host.empty()) return all_addresses();
+    const auto address = ip_address::parse(host);
+    if (!address) raise(errc::host_not_found, host + " is not an address");
+    return {*address};
+}
+
+/// Not from the network's generator: its sequence could be told from the peers that answers name.
+inline connection_ids::secret tracker::new_secret() {
+    std::random_device device;
+    connection_ids::secret out;
+    for (std::size_t i = 0; i < out.size(); i += 4) store_be<std::uint32_t>(out.data() + i, device());
+    return out;
+}
+
+inline endpoint tracker::reachable(endpoint at) {
+    if (at.address.is_unspecified())
+        at.address = at.address.is_v4() ? ip_address::loopback_v4() : *ip_address::parse("::1");
+    return at;
+}
+
+/// Loopback, private (RFC 1918, RFC 4193) or of the local link: what others on the Internet cannot dial.
+inline bool tracker::is_local(const ip_address& address) {
+    const byte_view b = address.bytes();
+    if (address.is_loopback()) return true;
+    if (address.is_v6()) return (b[0] & 0xfe) == 0xfc || (b[0] == 0xfe && (b[1] & 0xc0) == 0x80);
+    return b[0] == 10 || (b[0] == 172 && (b[1] & 0xf0) == 16) || (b[0] == 192 && b[1] == 168) ||
+           (b[0] == 169 && b[1] == 254);
+}
+
+inline http_server_options tracker::http_options() const {
+    http_server_options out = options_.http;
+    out.limits.body = 0;  // nothing that a tracker is asked has one
+    if (!out.on_handler_error) {
+        out.on_handler_error = [log = options_.log](const http_request& request, const std::string& what) {
+            log(log_level::error, request.from.to_string() + ": " + what);
+        };
+    }
+    return out;
+}
+
+inline bool tracker::note(const announce_request& request, const endpoint& from, announce_response& out,
+                          std::string& reason) {
+    registry_announce news{request.id, {from.address, request.port}, request.left, request.event, request.numwant,
+                           request.key};
+    const bool believed = options_.trust_ip || is_local(from.address);
+    if (believed && request.ip && !request.ip->is_unspecified() && !request.ip->is_multicast())
+        news.address.address = *request.ip;
+    if (request.port == 0) {
+        reason = "invalid port";
+        return false;
+    }
+    const bool was_empty = registry_.totals().torrents == 0;
+    const auto counts = registry_.announce(request.hash, news, net_.now(), net_.random(), out.peers);
+    if (!counts) {
+        reason = "too many torrents";
+        options_.log(log_level::warn, "no room for another torrent: " + request.hash.hex());
+        return false;
+    }
+    if (was_empty) populated_.notify();
+    out.interval = options_.interval;
+    out.min_interval = options_.min_interval;
+    out.complete = counts->complete;
+    out.incomplete = counts->incomplete;
+    out.downloaded = counts->downloaded;
+    if (options_.log.enabled(log_level::debug)) {
+        constexpr std::string_view events[] = {"announce", "completed", "started", "stopped"};
+        options_.log(log_level::debug, std::string(events[static_cast<std::size_t>(request.event)]) + " " +
+                                           request.hash.hex() + " " + news.address.to_string() + " left " +
+                                           std::to_string(request.left) + ", told " + std::to_string(out.peers.size()) +
+                                           " peers");
+    }
+    return true;
+}
+
+inline bool tracker::announce_over_udp(const announce_request& request, const endpoint& from, announce_response& out,
+                                       std::string& reason) {
+    ++counters_.udp_announces;
+    if (note(request, from, out, reason)) return true;
+    ++counters_.refused;
+    return false;
+}
+
+inline scrape_entry tracker::counts_of(const info_hash& hash) const {
+    const swarm_counts counts = registry_.scrape(hash);
+    return {counts.complete, counts.downloaded, counts.incomplete};
+}
+
+inline scrape_entry tracker::scrape_over_udp(const info_hash& hash) {
+    ++counters_.udp_scrapes;
+    return counts_of(hash);
+}
+
+/// Each second a part of the registry, so that all of it is looked at within a minute and no announce waits for long.
+inline asio::awaitable<void> tracker::forget_silent_peers() {
+    for (;;) {
+        while (registry_.totals().torrents == 0) co_await populated_.wait();
+        co_await net_.sleep_for(1s);
+        const registry_totals& totals = registry_.totals();
+        const std::size_t budget = std::max<std::size_t>(1000, (totals.torrents + totals.peers()) / 60);
+        const std::size_t gone = registry_.expire(net_.now(), budget);
+        if (gone > 0) options_.log(log_level::debug, "forgot " + std::to_string(gone) + " silent peers");
+    }
+}
+
+inline asio::awaitable<http_response> tracker::answer(http_request& request) {
+    const std::string_view path = request.path();
+    if (request.method != "GET" && request.method != "HEAD") {
+        auto refused = make_http_response(405, "text/plain", "only GET and HEAD\n");
+        refused.headers.add("Allow", "GET, HEAD");
+        co_return refused;
+    }
+    if (path == "/announce") co_return answer_announce(request);
+    if (path == "/scrape") co_return answer_scrape(request);
+    if (path == "/stats") co_return statistics(request.query());
+    if (path == "/") co_return page();
+    co_return make_http_response(404, "text/plain", "not found\n");
+}
+
+inline http_response tracker::refusal(const endpoint& from, const std::string& reason) {
+    ++counters_.refused;
+    if (options_.log.enabled(log_level::info)) options_.log(log_level::info, from.to_string() + ": " + reason);
+    // Clients show the reason of a 200 alone.
+    return make_http_response(200, "text/plain", write_failure(reason));
+}
+
+inline http_response tracker::answer_announce(const http_request& request) {
+    ++counters_.http_announces;
+    std::string reason;
+    const auto asked = parse_announce_query(request.query(), reason);
+    if (!asked) return refusal(request.from, reason);
+    response_.peers.clear();
+    if (!note(*asked, request.from, response_, reason)) return refusal(request.from, reason);
+    response_.external_ip = request.from.address;
+    return make_http_response(200, "text/plain", write_announce_response(response_, asked->compact));
+}
+
+inline http_response tracker::answer_scrape(const http_request& request) {
+    ++counters_.http_scrapes;
+    std::string reason;
+    const auto hashes = parse_scrape_query(request.query(), reason);
+    if (!hashes) return refusal(request.from, reason);
+    // All torrents at once would be as large as the tracker.
+    if (hashes->empty()) return refusal(request.from, "missing info_hash");
+    scrape_response out;
+    for (const info_hash& hash : *hashes) out.files.emplace_back(hash, counts_of(hash));
+    return make_http_response(200, "text/plain", write_scrape_response(std::move(out)));
+}
+
+inline http_response tracker::statistics(std::string_view query) const {
+    constexpr std::size_t torrents_max = 1000;
+    std::size_t limit = 100;
+    std::size_t offset = 0;
+    while (const auto parameter = take_parameter(query)) {
+        if (parameter->name == "limit") detail::parse_number(parameter->value, limit);
+        if (parameter->name == "offset") detail::parse_number(parameter->value, offset);
+    }
+    json_array torrents;
+    for (const swarm_summary& one : registry_.list(offset, std::min(limit, torrents_max))) {
+        torrents.push_back(to_json(json_object{{"info_hash", to_json(one.hash.hex())},
+                                               {"complete", to_json(one.counts.complete)},
+                                               {"incomplete", to_json(one.counts.incomplete)},
+                                               {"downloaded", to_json(one.counts.downloaded)}}));
+    }
+    const registry_totals& totals = registry_.totals();
+    std::string body = json_line()
+                           .add("service", "tracker")
+                           .add("uptime_s", std::chrono::floor<std::chrono::seconds>(net_.now() - started_).count())
+                           .add("swarms", totals.torrents)
+                           .add("peers", totals.peers())
+                           .add("seeders", totals.complete)
+                           .add("leechers", totals.incomplete)
+                           .add("downloaded", totals.downloaded)
+                           .add("announces", counters_.http_announces + counters_.udp_announces)
+                           .add("http_announces", counters_.http_announces)
+                           .add("udp_announces", counters_.udp_announces)
+                           .add("scrapes", counters_.http_scrapes + counters_.udp_scrapes)
+                           .add("refused", counters_.refused)
+                           .add("connections", http_.connections())
+                           .add("interval_s", options_.interval.count())
+                           .add("torrents", torrents)
+                           .take();
+    return make_http_response(200, "application/json", body + "\n");
+}
+
+inline http_response tracker::page() const {
+    const registry_totals& totals = registry_.totals();
+    const auto row = [](std::string_view name, std::uint64_t value) {
+        return "<tr><td>" + std::string(name) + "<td>" + std::to_string(value) + "\n";
+    };
+    const std::uint64_t announces = counters_.http_announces + counters_.udp_announces;
+    std::string body =
+        "<!doctype html>\n<meta charset=\"utf-8\">\n<title>cohort tracker</title>\n"
+        "<style>body{font:16px/1.5 sans-serif;margin:3em auto;max-width:36em;padding:0 1em}"
+        "td+td{text-align:right;padding-left:2em}</style>\n"
+        "<h1>cohort tracker</h1>\n<p>A BitTorrent tracker. Announce at <code>" +
+        http_url() + "</code> or <code>" + udp_url() + "</code>, or at this host's other names.\n<table>\n" +
+        row("torrents", totals.torrents) + row("seeders", totals.complete) + row("leechers", totals.incomplete) +
+        row("downloads", totals.downloaded) + row("announces", announces) +
+        "</table>\n<p>As JSON: <a href=\"/stats\">/stats</a>\n";
+    return make_http_response(200, "text/html; charset=utf-8", std::move(body));
+}
+
+}  // namespace cohort
