@@ -1,0 +1,74 @@
+// Makes a .torrent file of a file or folder.
+#include <chrono>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include <cohort/protocol/client.hpp>
+#include <cohort/storage/make_torrent.hpp>
+#include <cohort/storage/real_disk.hpp>
+#include <cohort/storage/torrent_file.hpp>
+
+#include "support/program.hpp"
+#include "support/terminal.hpp"
+
+namespace {
+
+struct flags {
+    std::string path;
+    std::string output;
+    std::vector<std::string> trackers;
+    std::uint32_t piece_length = 0;
+    bool is_private = false;
+    std::string comment;
+};
+
+int make(const flags& given) {
+    cohort::make_torrent_options options;
+    options.piece_length = given.piece_length;
+    options.is_private = given.is_private;
+    options.comment = given.comment;
+    options.created_by = cohort::client_name;
+    options.creation_date = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
+    for (const std::string& tracker : given.trackers) options.trackers.push_back({tracker});
+
+    cohort::examples::progress_printer printer(stderr);
+    cohort::examples::progress shown;
+    shown.label = given.path;
+    const auto began = std::chrono::steady_clock::now();
+    const auto progress = [&](const cohort::hash_progress& now) {
+        shown.done = now.hashed;
+        shown.total = now.total;
+        shown.rate = static_cast<double>(now.hashed) / cohort::to_seconds(std::chrono::steady_clock::now() - began);
+        printer.show(shown);
+        return true;
+    };
+    cohort::real_disk disk;
+    cohort::worker_pool pool;
+    const auto info = cohort::make_torrent(disk, given.path, pool, options, progress);
+    printer.finish();
+
+    const std::string output = given.output.empty() ? info->name + ".torrent" : given.output;
+    cohort::write_torrent(output, *info);
+    std::printf("%s  %s\n", info->hash.hex().c_str(), output.c_str());
+    return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    CLI::App app("Makes a .torrent file. Prints its info-hash and where it was written.");
+    flags given;
+    app.add_option("path", given.path, "The file or folder to share")->required()->option_text("PATH");
+    app.add_option("-o,--output", given.output, "Where to write it; NAME.torrent here by default")
+        ->option_text("FILE.torrent");
+    app.add_option("--tracker", given.trackers, "Announce URL; repeated, each is a tier of its own (BEP 12)")
+        ->option_text("URL")
+        ->expected(1)
+        ->take_all();
+    app.add_option("--piece-length", given.piece_length, "Multiple of 16384; by default what suits the size")
+        ->option_text("BYTES");
+    app.add_flag("--private", given.is_private, "Peers from the trackers only (BEP 27)");
+    app.add_option("--comment", given.comment, "A line about the content")->option_text("TEXT");
+    return cohort::examples::run_plain_program(argc, argv, app, [&] { return make(given); });
+}

@@ -1,0 +1,46 @@
+// The addresses that people type.
+#pragma once
+
+#include <charconv>
+#include <cstdint>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include <cohort/core/endpoint.hpp>
+#include <cohort/core/error.hpp>
+#include <cohort/net/listen_all.hpp>
+
+namespace cohort::examples {
+
+/// The addresses behind "HOST:PORT", where HOST is a name or an address, IPv6 in brackets. Throws std::system_error.
+inline asio::awaitable<std::vector<endpoint>> resolve_peer(network& net, std::string text) {
+    std::vector<endpoint> out;
+    if (const auto literal = endpoint::parse(text)) {
+        out.push_back(*literal);
+        co_return out;
+    }
+    const std::size_t colon = text.rfind(':');
+    std::uint16_t port = 0;
+    const char* const end = text.data() + text.size();
+    const bool valid = colon != std::string::npos && colon > 0 &&
+                       std::from_chars(text.data() + colon + 1, end, port).ptr == end && port != 0;
+    if (!valid) raise(std::make_error_code(std::errc::invalid_argument), "'" + text + "' is not HOST:PORT");
+    const std::string host = text.substr(0, colon);
+    const std::vector<ip_address> addresses = co_await net.resolve(host);
+    for (const ip_address& address : addresses) out.push_back({address, port});
+    co_return out;
+}
+
+/// The addresses to listen on: those of `host`, or all of the machine where it is empty.
+inline asio::awaitable<std::vector<ip_address>> resolve_host(network& net, std::string host) {
+    std::vector<ip_address> out;
+    if (host.empty()) {
+        out = all_addresses();
+    } else {
+        out = co_await net.resolve(host);
+    }
+    co_return out;
+}
+
+}  // namespace cohort::examples

@@ -1,0 +1,145 @@
+// What every example program does around its one coroutine: flags, signals, errors on one line, exit codes.
+#pragma once
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+#include <CLI/CLI.hpp>
+
+#include <cohort/core/error.hpp>
+#include <cohort/net/asio.hpp>
+
+#include <asio/signal_set.hpp>
+
+#include "terminal.hpp"
+
+namespace cohort::examples {
+
+/// `name: message` on standard error, as one line whatever the message holds.
+inline void complain(std::string_view name, std::string_view message) {
+    std::string text(name);
+    text += ": ";
+    for (const char c : message) {
+        if (c != '\n') {
+            text += c;
+        } else if (!text.ends_with(' ')) {
+            text += ' ';
+        }
+    }
+    text = printable(text) + "\n";
+    std::fputs(text.c_str(), stderr);
+}
+
+namespace detail {
+
+/// Reads the flags. Nothing if the program is to go on, else its exit code: 0 after --help, 2 for flags that cannot be
+/// understood.
+inline std::optional<int> parse_flags(int argc, char** argv, CLI::App& app) {
+    const std::string name = std::filesystem::path(argv[0]).filename().string();
+    if (app.get_name().empty()) app.name(name);
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::Success& help) {
+        return app.exit(help);
+    } catch (const CLI::ParseError& error) {
+        complain(name, std::string(error.what()) + " (see --help)");
+        return 2;
+    }
+    // A reader that went away is an error that write() reports, not a reason to die on the spot.
+    std::signal(SIGPIPE, SIG_IGN);
+    return std::nullopt;
+}
+
+}  // namespace detail
+
+/// Runs `body()`, which waits for nothing, and returns the program's exit code: what it returns; 2, and one line on
+/// standard error, for a file that is not a valid torrent; 1 and a line for any other failure.
+template <class Body>
+int run_plain_program(int argc, char** argv, CLI::App& app, Body body) {
+    if (const auto code = detail::parse_flags(argc, argv, app)) return *code;
+    try {
+        return body();
+    } catch (const std::system_error& error) {
+        complain(app.get_name(), error.what());
+        const bool invalid = error.code() >= make_error_code(errc::bencode_syntax) &&
+                             error.code() <= make_error_code(errc::metainfo_unsupported);
+        return invalid ? 2 : 1;
+    } catch (const std::exception& error) {
+        complain(app.get_name(), error.what());
+        return 1;
+    }
+}
+
+namespace detail {
+
+/// The first SIGINT or SIGTERM cancels the program's coroutine, which then ends in its own order; the second ends the
+/// process at once.
+class interruption {
+public:
+    explicit interruption(asio::io_context& io) : signals_(io, SIGINT, SIGTERM) { wait(); }
+
+    asio::cancellation_slot slot() { return cancel_.slot(); }
+    int signal() const { return signal_; }  ///< 0 until one came
+    void stop_waiting() { signals_.cancel(); }
+
+private:
+    void wait() {
+        signals_.async_wait([this](const std::error_code& error, int signal) {
+            if (error) return;
+            if (signal_ != 0) std::_Exit(128 + signal);
+            signal_ = signal;
+            wait();
+            cancel_.emit(asio::cancellation_type::all);
+        });
+    }
+
+    asio::signal_set signals_;
+    asio::cancellation_signal cancel_;
+    int signal_ = 0;
+};
+
+}  // namespace detail
+
+/// Runs `body(options)` to its end on one io_context and returns the program's exit code:
+/// what the coroutine returns; 0 after --help; 2 for flags that cannot be understood; 1, and one line on standard
+/// error, when the coroutine throws; 128 + signal when it ends because a signal cancelled it.
+/// `app` fills `options`, which lives as long as the program.
+template <class Options>
+int run_program(int argc, char** argv, CLI::App& app, const Options& options,
+                asio::awaitable<int> (*body)(const Options&)) {
+    if (const auto code = detail::parse_flags(argc, argv, app)) return *code;
+    const std::string name = app.get_name();
+
+    int code = 0;
+    std::exception_ptr failure;
+    asio::io_context io(1);
+    detail::interruption interruption(io);
+    asio::co_spawn(io, body(options),
+                   asio::bind_cancellation_slot(interruption.slot(), [&](std::exception_ptr thrown, int returned) {
+                       failure = thrown;
+                       code = returned;
+                       interruption.stop_waiting();
+                   }));
+    io.run();
+    if (!failure) return code;
+
+    try {
+        std::rethrow_exception(failure);
+    } catch (const std::system_error& error) {
+        const bool stopped = is_cancellation(error.code()) || error.code() == errc::stopped;
+        if (interruption.signal() != 0 && stopped) return 128 + interruption.signal();
+        complain(name, error.what());
+    } catch (const std::exception& error) {
+        complain(name, error.what());
+    }
+    return 1;
+}
+
+}  // namespace cohort::examples

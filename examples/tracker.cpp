@@ -1,0 +1,63 @@
+// A tracker: peers announce to it and hear about each other.
+//
+//   tracker [--host A] [--port P] [--udp-port P] [--interval S] [--log-level L]
+
+#include <cstdio>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include <cohort/net/real_network.hpp>
+#include <cohort/tracker.hpp>
+
+#include "support/program.hpp"
+
+namespace {
+
+struct options {
+    std::string host;
+    std::uint16_t port = 6969;
+    std::optional<std::uint16_t> udp_port;
+    unsigned interval = 1800;
+    std::string log_level = "info";
+};
+
+void log_line(cohort::log_level level, const std::string& line) {
+    std::fprintf(stderr, "tracker: %s: %s\n", std::string(to_string(level)).c_str(), line.c_str());
+}
+
+asio::awaitable<int> run(const options& chosen) {
+    const asio::any_io_executor executor = co_await asio::this_coro::executor;
+    cohort::real_network net(executor);
+
+    cohort::tracker_options how;
+    how.host = chosen.host;
+    how.port = chosen.port;
+    how.udp_port = chosen.udp_port.value_or(chosen.port);
+    how.interval = std::chrono::seconds(chosen.interval);
+    how.log = {*cohort::parse_log_level(chosen.log_level), log_line};
+
+    cohort::tracker tracker(net, how);
+    std::printf("tracker: listening on %s and %s\n", tracker.http_url().c_str(), tracker.udp_url().c_str());
+    std::fflush(stdout);
+
+    co_await tracker.run();
+    co_return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    CLI::App app("Tells the peers of torrents about each other, over HTTP and UDP.");
+    options chosen;
+    app.add_option("--host", chosen.host, "address to listen on; default: all, IPv4 and IPv6");
+    app.add_option("--port", chosen.port, "port for HTTP, 0 for a free one")->capture_default_str();
+    app.add_option("--udp-port", chosen.udp_port, "port for UDP, 0 for a free one; default: that of --port");
+    app.add_option("--interval", chosen.interval, "seconds between two announces of a peer")
+        ->check(CLI::Range(1, 604800))
+        ->capture_default_str();
+    app.add_option("--log-level", chosen.log_level, "what to log to standard error")
+        ->check(CLI::IsMember({"error", "warn", "info", "debug"}))
+        ->capture_default_str();
+    return cohort::examples::run_program(argc, argv, app, chosen, &run);
+}
