@@ -1,0 +1,62 @@
+// A host of its own on the internet, made of loopback: 127.0.0.n appears as 10.0.0.n, which is not this machine.
+#pragma once
+
+#include <memory>
+#include <utility>
+
+#include <asio/ip/tcp.hpp>
+
+#include <cohort/net/asio_address.hpp>
+#include <cohort/net/tcp_stream.hpp>
+
+#include "support/net.hpp"
+
+namespace cohort::test {
+
+class placed_network final : public forwarding_network {
+public:
+    placed_network(network& inner, std::uint8_t number) : forwarding_network(inner), number_(number) {}
+
+    ip_address address() const { return ip_address::v4({10, 0, 0, number_}); }
+
+    asio::awaitable<std::unique_ptr<stream>> connect(endpoint to) override {
+        asio::ip::tcp::socket socket(executor());
+        const asio::ip::tcp::endpoint from = to_asio<asio::ip::tcp>(endpoint{inside(address()), 0});
+        socket.open(from.protocol());
+        socket.bind(from);
+        const asio::ip::tcp::endpoint target = to_asio<asio::ip::tcp>(endpoint{inside(to.address), to.port});
+        const auto result = co_await socket.async_connect(target, as_result);
+        if (const std::error_code error = std::get<0>(result)) raise(standard_error(error));
+        co_return rename(std::make_unique<tcp_stream>(std::move(socket)));
+    }
+
+    std::unique_ptr<listener> listen(endpoint at) override {
+        return std::make_unique<door>(inner().listen(endpoint{inside(at.address), at.port}));
+    }
+
+private:
+    class door final : public listener {
+    public:
+        explicit door(std::unique_ptr<listener> inner) : inner_(std::move(inner)) {}
+        asio::awaitable<std::unique_ptr<stream>> accept() override {
+            std::unique_ptr<stream> link = co_await inner_->accept();
+            co_return rename(std::move(link));
+        }
+        endpoint local_endpoint() const override { return outside(inner_->local_endpoint()); }
+        void close() noexcept override { inner_->close(); }
+
+    private:
+        std::unique_ptr<listener> inner_;
+    };
+
+    static ip_address inside(const ip_address& address) { return ip_address::v4({127, 0, 0, address.bytes()[3]}); }
+    static endpoint outside(const endpoint& at) { return {ip_address::v4({10, 0, 0, at.address.bytes()[3]}), at.port}; }
+    static std::unique_ptr<stream> rename(std::unique_ptr<stream> link) {
+        const endpoint remote = outside(link->remote_endpoint());
+        return std::make_unique<renamed_stream>(std::move(link), remote);
+    }
+
+    std::uint8_t number_;
+};
+
+}  // namespace cohort::test
