@@ -92,6 +92,8 @@ HAND_MADE = {
 def mutate(data, chance):
     data = bytearray(data)
     for _ in range(chance.randrange(1, 4)):
+        if not data:
+            break
         at, size = chance.randrange(len(data)), chance.randrange(1, 30)
         kind = chance.randrange(5)
         if kind == 0:
