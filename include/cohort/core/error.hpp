@@ -69,6 +69,26 @@ enum class errc {
     path_unsafe,      ///< the path would lead outside the torrent's folder
     hash_mismatch,    ///< the data does not match the metainfo's hash
     journal_invalid,  ///< the resume journal is damaged or belongs to another torrent
+
+    // Chat
+    websocket_malformed,  ///< a frame or opening handshake that RFC 6455 does not allow
+    websocket_closed,     ///< the other side sent a close frame; its code is in the message
+    noise_failed,         ///< a handshake or transport message that does not authenticate: altered, replayed, cut or moved
+    identity_unproven,    ///< the other side could not show that its key is its own
+    identity_changed,     ///< a name that we know came with another key
+    name_taken,           ///< the name is registered with another key
+    name_invalid,         ///< empty, too long, or with characters that a name may not have
+    signature_invalid,    ///< what was signed is not what arrived
+    chat_malformed,       ///< not a message of the chat, or one that contradicts what its author said before
+    chat_too_long,        ///< a message above 64 KiB
+    chat_gap,             ///< an entry whose predecessors are missing
+    unknown_peer,         ///< nobody of that name is registered
+    queue_full,           ///< the other side does not take what is sent
+    log_damaged,          ///< a log altered, or cut in the middle
+    identity_invalid,     ///< the identity file is not one, or others can read it
+
+    // TLS
+    tls_failed,  ///< no common version or cipher, or a certificate that is not trusted
 };
 
 namespace detail {
@@ -125,6 +145,22 @@ inline std::string error_category::message(int value) const {
     case errc::path_unsafe: return "unsafe path";
     case errc::hash_mismatch: return "data does not match its hash";
     case errc::journal_invalid: return "resume journal is damaged or of another torrent";
+    case errc::websocket_malformed: return "malformed WebSocket frame or handshake";
+    case errc::websocket_closed: return "WebSocket closed by the other side";
+    case errc::noise_failed: return "encrypted message does not authenticate";
+    case errc::identity_unproven: return "the other side did not prove its identity";
+    case errc::identity_changed: return "the key of a known name has changed";
+    case errc::name_taken: return "the name belongs to another key";
+    case errc::name_invalid: return "not a valid name";
+    case errc::signature_invalid: return "signature does not fit";
+    case errc::chat_malformed: return "malformed chat message";
+    case errc::chat_too_long: return "message is longer than 64 KiB";
+    case errc::chat_gap: return "earlier messages are missing";
+    case errc::unknown_peer: return "nobody of that name is registered";
+    case errc::queue_full: return "the other side takes nothing more";
+    case errc::log_damaged: return "the log is damaged";
+    case errc::identity_invalid: return "not a usable identity file";
+    case errc::tls_failed: return "TLS failed";
     }
     return "unknown error";
 }
