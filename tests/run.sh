@@ -88,10 +88,6 @@ configure_flavour() {
         configure gcc-asan -DCMAKE_CXX_COMPILER=g++ -DCOHORT_SANITIZE=address,undefined \
             -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS="-O0 -g1 -Werror"
         ;;
-    clang-asan)
-        configure clang-asan -DCMAKE_CXX_COMPILER="$(clang)" -DCOHORT_SANITIZE=address,undefined \
-            -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS="-O0 -g1 -Werror"
-        ;;
     tsan)
         configure tsan -DCMAKE_CXX_COMPILER="$(clang)" -DCOHORT_SANITIZE=thread \
             -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS="-O0 -g1 -Werror" -DCOHORT_BUILD_EXAMPLES=OFF
@@ -212,11 +208,9 @@ part_scan() {
 }
 
 part_unit() {
-    local flavour room_list
+    local room_list
     mapfile -t room_list < <(rooms)
-    for flavour in gcc-asan clang-asan; do
-        configure_flavour $flavour && run_rooms $flavour "${room_list[@]}"
-    done
+    configure_flavour gcc-asan && run_rooms gcc-asan "${room_list[@]}"
 }
 
 part_unit_room() { configure_flavour gcc-asan && run_rooms gcc-asan "$1"; }
@@ -232,13 +226,21 @@ part_tsan() {
     configure_flavour tsan && run_rooms tsan "${room_list[@]}"
 }
 
-# Library, examples and tests through Meson, unsanitized and unoptimised: the quickest build there is.
-part_meson() {
-    local again=() ready=() room
+# Library, examples and tests through Meson and clang, under the same sanitizers as g++'s.
+build_meson() {
+    [ -z "${meson_done:-}" ] || return 0
+    meson_done=1
+    local again=()
     [ ! -d "$BUILD/meson/meson-info" ] || again=(--reconfigure)
     step "configure meson" "$LOGS/meson/configure.log" \
-        env CXX=g++ meson setup "$BUILD/meson" "${again[@]}" -Dbuildtype=plain -Dwerror=true || return
+        env CXX="$(clang)" CXXFLAGS="-O0 -g1" meson setup "$BUILD/meson" "${again[@]}" -Dbuildtype=plain -Dwerror=true \
+        -Db_sanitize=address,undefined -Db_lundef=false || return
     step "build meson" "$LOGS/meson/build.log" ninja -C "$BUILD/meson" -j "$(parallel_jobs)" -k 0
+}
+
+part_meson() {
+    local ready=() room
+    build_meson
     for room in $(rooms); do
         if [ -x "$BUILD/meson/tests/unit_$room" ]; then
             ready+=("$room")
@@ -273,9 +275,9 @@ part_faults() { programs && run_scripts faults tests/faults; }
 # The same three again, with programs under AddressSanitizer and UndefinedBehaviorSanitizer.
 part_sanitized() {
     local folder
-    configure_flavour clang-asan && build clang-asan examples/all || return
+    build_meson || return
     for folder in examples interop faults; do
-        COHORT_PROGRAMS=$BUILD/clang-asan/examples COHORT_TIME_FACTOR=3 \
+        COHORT_PROGRAMS=$BUILD/meson/examples COHORT_TIME_FACTOR=3 \
             run_scripts "sanitized-$folder" "tests/$folder"
     done
 }
