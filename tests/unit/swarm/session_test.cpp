@@ -97,10 +97,11 @@ TEST_CASE("a leecher uploads as it downloads: one that knows only it has pieces 
 
 TEST_CASE("a swarm of leechers shares: each byte leaves the seeder less often than there are leechers") {
     run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
-        const shared_content content = world.make_content(40 * 65'536);
+        // So slow that the leechers have time for each other, however busy the machine is.
+        const shared_content content = world.make_content(48 * 16'384, 16'384);
         session& giver = world.start();
         torrent_options slow = world.seeding(content);
-        slow.swarm.uploading.rate_limit = 4 * 1024 * 1024;
+        slow.swarm.uploading.rate_limit = 256 * 1024;
         const auto seeded = giver.add(content.info, slow);
         std::vector<std::shared_ptr<torrent>> all;
         std::vector<endpoint> known{world.address_of(giver)};
@@ -111,7 +112,7 @@ TEST_CASE("a swarm of leechers shares: each byte leaves the seeder less often th
         }
         for (const auto& one : all) co_await world.completed(one);
         for (int i = 0; i < 3; ++i) CHECK(world.is_copy(content, "copy " + std::to_string(i)));
-        CHECK(seeded->status().uploaded < 2 * content.bytes.size());
+        CHECK(2 * seeded->status().uploaded < 5 * content.bytes.size());
     });
 }
 
