@@ -25,14 +25,15 @@ BELOW = {
     "storage": {"core", "protocol", "storage"},
     "policy": {"core", "protocol", "policy"},
     "swarm": {"core", "protocol", "net", "storage", "policy", "swarm"},
-    "web": {"core", "protocol", "net", "storage", "policy", "swarm", "web"},
+    "chat": {"core", "protocol", "net", "storage", "policy", "swarm", "chat"},
+    "web": {"core", "protocol", "net", "storage", "policy", "swarm", "chat", "web"},
     "sim": {"core", "protocol", "net", "storage", "sim"},
-    "roles": {"core", "protocol", "net", "storage", "policy", "swarm", "web", "roles"},
-    "umbrella": {"core", "protocol", "net", "storage", "policy", "swarm", "web", "roles"},
+    "roles": {"core", "protocol", "net", "storage", "policy", "swarm", "chat", "web", "roles"},
+    "umbrella": {"core", "protocol", "net", "storage", "policy", "swarm", "chat", "web", "roles"},
 }
 
 # Other people's headers: who may include them, as patterns of paths below include/cohort.
-ASIO_ROOMS = ["net/*", "swarm/*", "web/*", "sim/*", "*.hpp"]
+ASIO_ROOMS = ["net/*", "swarm/*", "chat/*", "web/*", "sim/*", "*.hpp"]
 THIRD_PARTY = [
     ("boost/asio*", [], "Asio is the standalone one"),
     ("boost/beast.hpp", [], "Beast is included by its parts"),

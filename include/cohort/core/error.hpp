@@ -73,7 +73,7 @@ enum class errc {
     // Chat
     websocket_malformed,  ///< a frame or opening handshake that RFC 6455 does not allow
     websocket_closed,     ///< the other side sent a close frame; its code is in the message
-    noise_failed,         ///< a handshake or transport message that does not authenticate: altered, replayed, cut or moved
+    noise_failed,         ///< an encrypted message that does not authenticate: altered, replayed, cut or moved
     identity_unproven,    ///< the other side could not show that its key is its own
     identity_changed,     ///< a name that we know came with another key
     name_taken,           ///< the name is registered with another key
