@@ -1,18 +1,16 @@
-// What a torrent tells about its life: one small struct an event, in a queue that never grows without bound.
+// What a torrent tells about its life: one small struct an event.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
-#include <deque>
 #include <string>
 #include <system_error>
-#include <utility>
 #include <variant>
 
 #include <cohort/core/endpoint.hpp>
 #include <cohort/core/ids.hpp>
 #include <cohort/core/pieces.hpp>
-#include <cohort/net/wakeup.hpp>
+#include <cohort/net/event_queue.hpp>
 
 namespace cohort {
 
@@ -78,30 +76,6 @@ using torrent_event =
                  event::peer_disconnected, event::peer_banned, event::tracker_answered, event::tracker_failed,
                  event::completed, event::failed, event::paused, event::stopped>;
 
-/// Events wait here for whoever wants them. When nobody does, the oldest make room.
-class event_queue {
-public:
-    static constexpr std::size_t capacity = 1024;
-
-    explicit event_queue(const asio::any_io_executor& executor) : changed_(executor) {}
-
-    void push(torrent_event what) {
-        if (waiting_.size() == capacity) waiting_.pop_front();
-        waiting_.push_back(std::move(what));
-        changed_.notify();
-    }
-
-    /// Completes with the oldest event not taken yet. Cancelling takes none.
-    asio::awaitable<torrent_event> next() {
-        while (waiting_.empty()) co_await changed_.wait();
-        torrent_event oldest = std::move(waiting_.front());
-        waiting_.pop_front();
-        co_return oldest;
-    }
-
-private:
-    std::deque<torrent_event> waiting_;
-    wakeup changed_;
-};
+using event_queue = basic_event_queue<torrent_event>;
 
 }  // namespace cohort
