@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -11,6 +13,7 @@
 
 #include <cohort/core/endpoint.hpp>
 #include <cohort/core/error.hpp>
+#include <cohort/net/stream.hpp>
 
 namespace cohort {
 
@@ -45,6 +48,20 @@ public:
     }
 
     bool contains(std::string_view name) const { return find(name).has_value(); }
+
+    /// The values of all fields of that name, as one list (RFC 9110, 5.3).
+    std::optional<std::string> find_all(std::string_view name) const {
+        std::optional<std::string> out;
+        for (std::size_t i = 0; i < entries_.size(); ++i) {
+            const field one = (*this)[i];
+            if (!equal_ignoring_case(one.name, name)) continue;
+            if (out) *out += ", ";
+            if (!out) out.emplace();
+            *out += one.value;
+        }
+        return out;
+    }
+
     std::size_t size() const { return entries_.size(); }
 
     field operator[](std::size_t index) const {
@@ -93,15 +110,21 @@ struct http_request {
     }
 };
 
+/// Speaks another protocol on a connection after the answer 101 (RFC 9110, 7.8). Gets the stream, and what the client
+/// sent behind its request already.
+using http_upgrade = std::function<asio::awaitable<void>(std::unique_ptr<stream>, byte_vector early)>;
+
 struct http_response {
     int status = 200;
-    http_headers headers;  ///< Content-Length and Connection are the server's business
+    http_headers headers;  ///< Content-Length and Connection are the server's business, but for Connection in a 101
     std::string body;
+    http_upgrade upgrade = nullptr;  ///< for a server's 101 alone
 
     void clear() {
         status = 200;
         headers.clear();
         body.clear();
+        upgrade = nullptr;
     }
 };
 
@@ -140,6 +163,7 @@ inline std::string_view http_reason(int status) {
     case 413: return "Content Too Large";
     case 416: return "Range Not Satisfiable";
     case 421: return "Misdirected Request";
+    case 426: return "Upgrade Required";
     case 429: return "Too Many Requests";
     case 431: return "Request Header Fields Too Large";
     case 500: return "Internal Server Error";
@@ -196,7 +220,10 @@ inline void append_head(std::string& out, const http_response& response, bool ke
         detail::append_number(out, response.body.size());
         out.append("\r\n");
     }
-    out.append(keep_alive ? "Connection: keep-alive\r\n\r\n" : "Connection: close\r\n\r\n");
+    if (response.status == 101)
+        out.append("\r\n");
+    else
+        out.append(keep_alive ? "Connection: keep-alive\r\n\r\n" : "Connection: close\r\n\r\n");
 }
 
 }  // namespace cohort

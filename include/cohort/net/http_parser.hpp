@@ -43,6 +43,9 @@ public:
     using base::is_header_done;
     using base::need_eof;
 
+    /// The answer to HEAD: its fields may tell the length of a body that does not come. Before the first put().
+    void expect_no_body() { this->skip(true); }
+
     /// Whether anything of the message has been seen.
     bool started() const { return this->got_some(); }
 

@@ -4,12 +4,12 @@
 #include <algorithm>
 #include <array>
 #include <functional>
-#include <list>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include <cohort/net/http_connection.hpp>
 #include <cohort/net/http_parser.hpp>
 #include <cohort/net/network.hpp>
 #include <cohort/net/task_group.hpp>
@@ -17,7 +17,8 @@
 namespace cohort {
 
 /// Answers one request, which stays the server's but may be emptied. An exception that is not a cancellation is
-/// answered with 500.
+/// answered with 500. A response with status 101 and an `upgrade` hands the connection over: that coroutine runs as a
+/// part of the server, cancelled and awaited with it, and knows none of its deadlines.
 using http_handler = std::function<asio::awaitable<http_response>(http_request&)>;
 
 struct http_server_options {
@@ -27,7 +28,7 @@ struct http_server_options {
     duration idle_timeout = 60s;         ///< between two requests
     duration write_timeout = 60s;        ///< for the client to take what was answered
     std::size_t max_connections = 1000;  ///< further ones wait in the system's queue
-    /// Told of every exception of the handler.
+    /// Told of every exception of the handler, and of an upgrade's that is not a std::system_error.
     std::function<void(const http_request&, const std::string& what)> on_handler_error = nullptr;
 };
 
@@ -60,46 +61,13 @@ public:
     }
 
 private:
-    using reader = detail::http_reader<http_request>;
-
-    enum class phase { header, body, handling, writing, idle, refused };
-
-    struct connection {
-        std::unique_ptr<stream> link;
-        phase now = phase::header;
-        time_point deadline;
-        bool begun = false;    // some bytes of the request that we read are here
-        bool expired = false;  // the stream is answer_late_request()'s
-        byte_vector input;
-        std::size_t input_begin = 0;
-        std::size_t input_end = 0;
-        std::string output;
-        http_request request;
-    };
-
-    /// Shared with the connections' coroutines, which the executor's context may outlive the server to destroy.
-    struct roster {
-        explicit roster(const asio::any_io_executor& executor) : changed(executor) {}
-
-        std::list<std::shared_ptr<connection>> list;
-        wakeup changed;
-    };
-    using roster_entry = std::list<std::shared_ptr<connection>>::iterator;
-
-    /// Takes a connection off the roster, however its coroutine ends.
-    struct registration {
-        std::shared_ptr<roster> clients;
-        roster_entry entry;
-
-        ~registration() {
-            clients->list.erase(entry);
-            clients->changed.notify();
-        }
-    };
+    using connection = detail::http_connection;
+    using roster = detail::http_roster;
+    using phase = connection::phase;
+    using reader = connection::reader;
 
     static constexpr byte_view no_body{};
-    static constexpr std::size_t small_buffer = 4 * 1024;
-    static constexpr std::size_t large_buffer = 64 * 1024;
+    static constexpr std::size_t large_buffer = connection::large_buffer;
 
     asio::awaitable<void> accept_from(listener& door) {
         for (;;) {
@@ -108,7 +76,7 @@ private:
             const auto client = std::make_shared<connection>();
             client->link = std::move(link);
             client->deadline = net_.now() + options_.header_timeout;
-            const roster_entry entry = clients_->list.insert(clients_->list.end(), client);
+            const roster::entry entry = clients_->list.insert(clients_->list.end(), client);
             clients_->changed.notify();
             tasks_.spawn(serve(entry));
         }
@@ -125,7 +93,7 @@ private:
             const time_point now = net_.now();
             for (auto next = clients_->list.begin(); next != clients_->list.end();) {
                 const std::shared_ptr<connection> client = *next++;
-                if (now >= client->deadline) expire(client);
+                if (client && now >= client->deadline) expire(client);
             }
         }
     }
@@ -153,33 +121,61 @@ private:
         client->link->close();
     }
 
-    asio::awaitable<void> serve(roster_entry entry) {
-        const registration registered{clients_, entry};
-        const std::shared_ptr<connection> client = *entry;
+    asio::awaitable<void> serve(roster::entry entry) {
+        const roster::registration registered{clients_, entry};
+        std::shared_ptr<connection> client = *entry;
+        std::string method;
+        std::string target;
+        std::string what;
         try {
-            co_await exchange(*client);
+            const http_upgrade upgrade = co_await exchange(*client);
+            if (upgrade) {
+                method = client->request.method;
+                target = client->request.target;
+                auto talk = begin_talk(*client, upgrade);
+                client.reset();
+                entry->reset();  // its place on the roster stays, what it held of memory goes
+                co_await std::move(talk);
+            }
         } catch (const std::system_error&) {
             // The client went away or was too slow, or the server stops: nobody is left to answer.
+        } catch (const std::exception& error) {
+            if (client) throw;
+            what = error.what();
         }
-        if (!client->expired) client->link->close();
+        if (client && !client->expired) client->link->close();
+        if (!what.empty()) tell_upgrade_error(std::move(method), std::move(target), what);
     }
 
-    asio::awaitable<void> exchange(connection& client) {
+    static asio::awaitable<void> begin_talk(connection& client, const http_upgrade& upgrade) {
+        byte_vector early = client.take_unread();
+        return upgrade(std::move(client.link), std::move(early));
+    }
+
+    void tell_upgrade_error(std::string method, std::string target, const std::string& what) const {
+        http_request request;
+        request.method = std::move(method);
+        request.target = std::move(target);
+        if (options_.on_handler_error) options_.on_handler_error(request, what);
+    }
+
+    /// Completes when the connection is to be closed, or with who takes it over.
+    asio::awaitable<http_upgrade> exchange(connection& client) {
         for (;;) {
             client.request.clear();
             client.request.from = client.link->remote_endpoint();
             client.begun = false;
             reader request(client.request, options_.limits);
-            int refusal = parse(client, request);
+            int refusal = client.parse(request);
             while (refusal == 0 && !request.is_done()) {
                 const bool open = co_await read_more(client, request);
-                if (!open) co_return;
-                refusal = parse(client, request);
+                if (!open) co_return nullptr;
+                refusal = client.parse(request);
             }
             if (refusal == 0) refusal = examine(client.request);
             if (refusal != 0) {
                 co_await refuse(client, refusal);
-                co_return;
+                co_return nullptr;
             }
             enter(client, phase::handling, duration::max());
             const bool keep_alive = client.request.keep_alive;
@@ -190,19 +186,15 @@ private:
             const bool large = response.body.size() > large_buffer;
             if (!large) client.output += response.body;
             const byte_view body = large ? as_bytes(response.body) : no_body;
-            if (large || !keep_alive || client.output.size() > large_buffer) co_await flush(client, body);
-            if (!keep_alive) co_return;
+            const bool upgrades = response.status == 101 && response.upgrade;
+            const bool flush_now = large || !keep_alive || upgrades || client.output.size() > large_buffer;
+            if (flush_now) co_await flush(client, body);
+            if (upgrades) {
+                enter(client, phase::upgraded, duration::max());
+                co_return std::move(response.upgrade);
+            }
+            if (!keep_alive) co_return nullptr;
         }
-    }
-
-    /// Feeds what has arrived; returns the status to refuse the request with, or 0.
-    static int parse(connection& client, reader& request) {
-        byte_view in = byte_view(client.input).subspan(client.input_begin, client.input_end - client.input_begin);
-        std::error_code ec;
-        request.put(in, ec);
-        client.input_begin = client.input_end - in.size();
-        client.begun = request.started() || !in.empty();
-        return ec ? request.refusal() : 0;
     }
 
     /// What is well-formed and still not for us: returns the status to refuse with, or 0.
@@ -226,30 +218,13 @@ private:
             enter(client, phase::header, options_.header_timeout);
         } else if (client.now != phase::header) {
             enter(client, phase::idle, options_.idle_timeout);
-            release_memory(client);
+            client.release_memory();
         }
-        make_room(client, in_body ? large_buffer : small_buffer);
+        client.make_room(in_body ? large_buffer : connection::small_buffer);
         const byte_span room = byte_span(client.input).subspan(client.input_end);
         const std::size_t got = co_await client.link->read_some(room);
         client.input_end += got;
         co_return got > 0 && !client.expired;
-    }
-
-    /// An idle connection keeps little.
-    static void release_memory(connection& client) {
-        if (client.input.capacity() > small_buffer) client.input = {};
-        if (client.output.capacity() > small_buffer) client.output = {};
-        if (client.request.body.capacity() > small_buffer) client.request.body = {};
-    }
-
-    static void make_room(connection& client, std::size_t size) {
-        std::copy(client.input.begin() + static_cast<std::ptrdiff_t>(client.input_begin),
-                  client.input.begin() + static_cast<std::ptrdiff_t>(client.input_end), client.input.begin());
-        client.input_end -= client.input_begin;
-        client.input_begin = 0;
-        // The reader leaves at most as many bytes as a header may have, so this stays within twice that.
-        if (client.input.size() < size) client.input.resize(size);
-        if (client.input_end == client.input.size()) client.input.resize(2 * client.input.size());
     }
 
     asio::awaitable<http_response> answer(http_request& request) {
@@ -298,7 +273,10 @@ private:
         enter(client, phase::refused, std::min<duration>(options_.header_timeout, 2s));
         client.input.resize(large_buffer);
         std::size_t got = 1;
-        while (got > 0) got = co_await client.link->read_some(client.input);
+        while (got > 0) {
+            co_await client.link->readable();  // others have their turn, however fast it comes
+            got = co_await client.link->read_some(client.input);
+        }
     }
 
     /// Writes the gathered answers and, behind them, `body`.

@@ -1,0 +1,94 @@
+// One client's connection as an HTTP server keeps it: its stream, its buffers, and where it stands.
+#pragma once
+
+#include <algorithm>
+#include <list>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include <cohort/net/http_parser.hpp>
+#include <cohort/net/network.hpp>
+#include <cohort/net/wakeup.hpp>
+
+namespace cohort::detail {
+
+struct http_connection {
+    using reader = http_reader<http_request>;
+
+    enum class phase { header, body, handling, writing, idle, refused, upgraded };
+
+    static constexpr std::size_t small_buffer = 4 * 1024;
+    static constexpr std::size_t large_buffer = 64 * 1024;
+
+    std::unique_ptr<stream> link;
+    phase now = phase::header;
+    time_point deadline;
+    bool begun = false;    ///< some bytes of the request that we read are here
+    bool expired = false;  ///< the stream is with whoever answers the late request
+    byte_vector input;
+    std::size_t input_begin = 0;
+    std::size_t input_end = 0;
+    std::string output;
+    http_request request;
+
+    byte_span unread() { return byte_span(input).subspan(input_begin, input_end - input_begin); }
+
+    /// Feeds what has arrived; returns the status to refuse the request with, or 0.
+    int parse(reader& into) {
+        byte_view in = unread();
+        std::error_code ec;
+        into.put(in, ec);
+        input_begin = input_end - in.size();
+        begun = into.started() || !in.empty();
+        return ec ? into.refusal() : 0;
+    }
+
+    void make_room(std::size_t size) {
+        const byte_span rest = unread();
+        std::copy(rest.begin(), rest.end(), input.begin());
+        input_end -= input_begin;
+        input_begin = 0;
+        // The reader leaves at most as many bytes as a header may have, so this stays within twice that.
+        if (input.size() < size) input.resize(size);
+        if (input_end == input.size()) input.resize(2 * input.size());
+    }
+
+    byte_vector take_unread() {
+        const byte_span rest = unread();
+        byte_vector out(rest.begin(), rest.end());
+        input_begin = input_end;
+        return out;
+    }
+
+    /// An idle connection keeps little.
+    void release_memory() {
+        if (input.capacity() > small_buffer) input = {};
+        if (output.capacity() > small_buffer) output = {};
+        if (request.body.capacity() > small_buffer) request.body = {};
+    }
+};
+
+/// The connections of a server, shared with their coroutines, which the executor's context may outlive the server to
+/// destroy.
+struct http_roster {
+    using entry = std::list<std::shared_ptr<http_connection>>::iterator;
+
+    explicit http_roster(const asio::any_io_executor& executor) : changed(executor) {}
+
+    /// Takes a connection off the roster, however its coroutine ends.
+    struct registration {
+        std::shared_ptr<http_roster> clients;
+        http_roster::entry place;
+
+        ~registration() {
+            clients->list.erase(place);
+            clients->changed.notify();
+        }
+    };
+
+    std::list<std::shared_ptr<http_connection>> list;  ///< null: one that speaks another protocol by now
+    wakeup changed;
+};
+
+}  // namespace cohort::detail
