@@ -1,0 +1,171 @@
+// A network whose connections are all encrypted and lead to known identities only. What runs on a network runs on this
+// one unchanged: the swarm engine over it moves files between people who trust each other.
+#pragma once
+
+#include <deque>
+#include <exception>
+#include <memory>
+#include <set>
+#include <utility>
+
+#include <cohort/net/network.hpp>
+#include <cohort/net/noise_stream.hpp>
+#include <cohort/net/task_group.hpp>
+#include <cohort/net/wakeup.hpp>
+
+namespace cohort {
+
+struct noise_network_options {
+    noise_stream_options streams;
+    std::size_t max_handshakes = 64;     ///< of those who dial a listener, at the same time; more are turned away
+    std::size_t max_of_one_address = 8;  ///< of these; this machine may talk to itself without end
+    std::size_t max_ready = 16;          ///< connections that wait for accept(); then nobody is greeted for a while
+};
+
+namespace detail {
+
+/// What the connections of one noise_network have in common.
+struct noise_surroundings {
+    network& inner;
+    const identity& self;
+    identity_handshake::predicate allowed;
+    noise_network_options options;
+};
+
+/// Greets whoever dials, all at the same time, from the first accept() on.
+class noise_listener final : public listener {
+public:
+    noise_listener(std::shared_ptr<const noise_surroundings> around, std::unique_ptr<listener> inner)
+        : state_(std::make_shared<state>(std::move(around), std::move(inner))) {}
+    ~noise_listener() override { close(); }
+
+    asio::awaitable<std::unique_ptr<stream>> accept() override {
+        const std::shared_ptr<state> shared = state_;
+        if (!shared->started && !shared->closed) shared->tasks.spawn(greet_all(shared));
+        shared->started = true;
+        while (shared->ready.empty()) {
+            if (shared->closed) throw_cancelled();
+            if (shared->failure) std::rethrow_exception(shared->failure);
+            co_await shared->changed.wait();
+        }
+        std::unique_ptr<stream> out = std::move(shared->ready.front());
+        shared->ready.pop_front();
+        shared->changed.notify();
+        co_return out;
+    }
+
+    endpoint local_endpoint() const override { return state_->inner->local_endpoint(); }
+
+    void close() noexcept override {
+        if (state_->closed) return;
+        state_->closed = true;
+        state_->inner->close();
+        state_->tasks.cancel();
+        state_->ready.clear();
+        state_->changed.notify();
+    }
+
+private:
+    /// Lives as long as the listener and everybody who is being greeted.
+    struct state {
+        state(std::shared_ptr<const noise_surroundings> where, std::unique_ptr<listener> from)
+            : around(std::move(where)),
+              inner(std::move(from)),
+              tasks(around->inner.executor()),
+              changed(around->inner.executor()) {}
+
+        std::shared_ptr<const noise_surroundings> around;
+        std::unique_ptr<listener> inner;
+        task_group tasks;
+        wakeup changed;
+        std::deque<std::unique_ptr<stream>> ready;
+        std::multiset<ip_address> newcomers;
+        std::exception_ptr failure;
+        bool started = false;
+        bool closed = false;
+    };
+
+    static asio::awaitable<void> greet_all(std::shared_ptr<state> shared) {
+        const noise_network_options& options = shared->around->options;
+        try {
+            for (;;) {
+                while (shared->ready.size() >= options.max_ready) co_await shared->changed.wait();
+                std::unique_ptr<stream> link = co_await shared->inner->accept();
+                // The newest goes, so that those who came first can finish; and nobody takes all places alone.
+                const ip_address from = link->remote_endpoint().address;
+                const bool crowded = !from.is_loopback() && shared->newcomers.count(from) >= options.max_of_one_address;
+                if (crowded || shared->newcomers.size() >= options.max_handshakes) continue;
+                shared->newcomers.insert(from);
+                shared->tasks.spawn(greet(shared, std::move(link), from));
+            }
+        } catch (const std::system_error&) {
+            shared->failure = std::current_exception();
+        }
+        shared->changed.notify();
+    }
+
+    static asio::awaitable<void> greet(std::shared_ptr<state> shared, std::unique_ptr<stream> link, ip_address from) {
+        const noise_surroundings& around = *shared->around;
+        std::unique_ptr<stream> known;
+        try {
+            // Closed, there may be no identity any more.
+            if (!shared->closed) {
+                known = co_await noise_stream::as_responder(around.inner, std::move(link), around.self, around.allowed,
+                                                            around.options.streams);
+            }
+        } catch (const std::system_error&) {
+            // Nobody waits for this connection but the stranger who made it.
+        }
+        shared->newcomers.erase(shared->newcomers.find(from));
+        if (!known || shared->closed) co_return;
+        shared->ready.push_back(std::move(known));
+        shared->changed.notify();
+    }
+
+    std::shared_ptr<state> state_;
+};
+
+}  // namespace detail
+
+/// Connections are noise_streams between `self` and identities that `allowed` approves; the time, randomness, names and
+/// datagrams are those of `inner`. HTTP trackers do not speak Noise: peers are given by address. `inner` and `self`
+/// outlive this and all that was made through it; `inner`, too, the turn of its executor that follows.
+class noise_network final : public network {
+public:
+    using predicate = identity_handshake::predicate;
+
+    noise_network(network& inner, const identity& self, predicate allowed, noise_network_options options = {})
+        : around_(std::make_shared<detail::noise_surroundings>(
+              detail::noise_surroundings{inner, self, std::move(allowed), std::move(options)})) {}
+
+    asio::any_io_executor executor() override { return around_->inner.executor(); }
+    time_point now() const override { return around_->inner.now(); }
+    asio::awaitable<void> sleep_until(time_point deadline) override { return around_->inner.sleep_until(deadline); }
+    random_engine& random() override { return around_->inner.random(); }
+
+    /// Completes with a connection to an allowed identity. Throws what the inner network and noise_stream throw.
+    asio::awaitable<std::unique_ptr<stream>> connect(endpoint to) override { return dial(around_, to); }
+
+    /// Those who are not allowed, not able or too slow are turned away; accept() does not hear of them.
+    std::unique_ptr<listener> listen(endpoint at) override {
+        return std::make_unique<detail::noise_listener>(around_, around_->inner.listen(at));
+    }
+
+    std::unique_ptr<datagram_socket> bind_udp(endpoint at) override { return around_->inner.bind_udp(at); }
+    asio::awaitable<std::vector<ip_address>> resolve(std::string host) override {
+        return around_->inner.resolve(std::move(host));
+    }
+
+private:
+    static asio::awaitable<std::unique_ptr<stream>> dial(std::shared_ptr<const detail::noise_surroundings> around,
+                                                         endpoint to) {
+        std::unique_ptr<stream> link = co_await around->inner.connect(to);
+        std::unique_ptr<stream> out = co_await noise_stream::as_initiator(around->inner, std::move(link), around->self,
+                                                                          around->allowed, around->options.streams);
+        co_return out;
+    }
+
+    std::shared_ptr<const detail::noise_surroundings> around_;
+};
+
+}  // namespace cohort
