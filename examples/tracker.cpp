@@ -1,7 +1,8 @@
-// A tracker: peers announce to it and hear about each other.
+// A tracker: peers announce to it and hear about each other; users register names and find each other.
 //
-//   tracker [--host A] [--port P] [--udp-port P] [--interval S] [--log-level L]
+//   tracker [--host A] [--port P] [--udp-port P] [--interval S] [--silent-after S] [--require-keys] [--log-level L]
 
+#include <algorithm>
 #include <cstdio>
 #include <string>
 
@@ -19,6 +20,8 @@ struct options {
     std::uint16_t port = 6969;
     std::optional<std::uint16_t> udp_port;
     unsigned interval = 1800;
+    unsigned silent_after = 120;
+    bool require_keys = false;
     std::string log_level = "info";
 };
 
@@ -35,6 +38,9 @@ asio::awaitable<int> run(const options& chosen) {
     how.port = chosen.port;
     how.udp_port = chosen.udp_port.value_or(chosen.port);
     how.interval = std::chrono::seconds(chosen.interval);
+    how.users.names.silent_after = std::chrono::seconds(chosen.silent_after);
+    how.users.names.require_keys = chosen.require_keys;
+    how.users.sweep_interval = std::min<cohort::duration>(how.users.sweep_interval, how.users.names.silent_after / 4);
     how.log = {*cohort::parse_log_level(chosen.log_level), log_line};
 
     cohort::tracker tracker(net, how);
@@ -48,7 +54,8 @@ asio::awaitable<int> run(const options& chosen) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    CLI::App app("Tells the peers of torrents about each other, over HTTP and UDP.");
+    CLI::App app(
+        "Tells the peers of torrents about each other, over HTTP and UDP, and users of the chat who is there.");
     options chosen;
     app.add_option("--host", chosen.host, "address to listen on; default: all, IPv4 and IPv6");
     app.add_option("--port", chosen.port, "port for HTTP, 0 for a free one")->capture_default_str();
@@ -56,6 +63,10 @@ int main(int argc, char** argv) {
     app.add_option("--interval", chosen.interval, "seconds between two announces of a peer")
         ->check(CLI::Range(1, 604800))
         ->capture_default_str();
+    app.add_option("--silent-after", chosen.silent_after, "seconds without a heartbeat until a user counts as away")
+        ->check(CLI::Range(1, 86400))
+        ->capture_default_str();
+    app.add_flag("--require-keys", chosen.require_keys, "take only names that are registered with a key");
     app.add_option("--log-level", chosen.log_level, "what to log to standard error")
         ->check(CLI::IsMember({"error", "warn", "info", "debug"}))
         ->capture_default_str();

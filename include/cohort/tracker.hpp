@@ -1,4 +1,5 @@
-// The tracker: it tells peers of a torrent about each other, over HTTP and UDP, IPv4 and IPv6 (BEP 3, 7, 15, 23, 48).
+// The tracker: it tells peers of a torrent about each other, over HTTP and UDP, IPv4 and IPv6 (BEP 3, 7, 15, 23, 48),
+// and people who is called what and where they are (web/registry_routes.hpp).
 #pragma once
 
 #include <algorithm>
@@ -16,8 +17,9 @@
 #include <cohort/net/udp_tracker_server.hpp>
 #include <cohort/policy/swarm_registry.hpp>
 #include <cohort/protocol/announce_query.hpp>
-#include <cohort/protocol/json.hpp>
 #include <cohort/protocol/scrape.hpp>
+#include <cohort/web/registry_routes.hpp>
+#include <cohort/web/tracker_pages.hpp>
 
 namespace cohort {
 
@@ -33,13 +35,16 @@ struct tracker_options {
     /// Whether to believe the `ip` that a peer gives. Otherwise only those that ask from a loopback or private address
     /// are believed, because those addresses are of no use to others.
     bool trust_ip = false;
+    /// Users by name, on the same port; `log` is put in if it has none.
+    registry_routes_options users{};
     http_server_options http{.idle_timeout = 15s};
     log_sink log{};
 };
 
 /// Everything is in memory. After a crash (kill -9) and a restart at the same ports, peers come back with their next
-/// announce, an interval later at most; who asks before that hears of those who are back already. Nothing but the
-/// counts of `downloaded` is lost.
+/// announce, an interval later at most; who asks before that hears of those who are back already. Users come back with
+/// their next heartbeat, which is told to register anew. What is lost: the counts of `downloaded`, and which names
+/// belong to which keys until their owners are back.
 class tracker : private udp_tracker_backend {
 public:
     /// Opens all sockets, so that an address in use shows here. Throws the system's error with the address in its
@@ -51,6 +56,7 @@ public:
         tasks_.spawn(http_.run());
         tasks_.spawn(udp_.run());
         tasks_.spawn(forget_silent_peers());
+        tasks_.spawn(users_.run());
         co_await tasks_.join();
     }
 
@@ -63,17 +69,9 @@ public:
     std::string udp_url() const { return "udp://" + reachable(udp_endpoints().front()).to_string() + "/announce"; }
 
     const registry_totals& totals() const { return registry_.totals(); }
+    const name_registry& users() const { return users_.names(); }
 
 private:
-    /// Served since the start.
-    struct counters {
-        std::uint64_t http_announces = 0;
-        std::uint64_t udp_announces = 0;
-        std::uint64_t http_scrapes = 0;
-        std::uint64_t udp_scrapes = 0;
-        std::uint64_t refused = 0;
-    };
-
     static tracker_options checked(tracker_options options);
     static std::vector<ip_address> addresses(const std::string& host);
     static connection_ids::secret new_secret();
@@ -94,12 +92,12 @@ private:
     http_response answer_scrape(const http_request& request);
     http_response refusal(const endpoint& from, const std::string& reason);
     http_response statistics(std::string_view query) const;
-    http_response page() const;
 
     network& net_;
     tracker_options options_;
     swarm_registry registry_;
-    counters counters_;
+    registry_routes users_;
+    tracker_counters counters_;
     time_point started_;
     announce_response response_;  // kept for its memory
     wakeup populated_;
@@ -114,6 +112,7 @@ inline tracker::tracker(network& net, tracker_options options)
     : net_(net),
       options_(checked(std::move(options))),
       registry_(options_.registry, load_be<std::uint64_t>(new_secret().data())),
+      users_(net, options_.users),
       started_(net.now()),
       populated_(net.executor()),
       http_(
@@ -126,6 +125,7 @@ inline tracker_options tracker::checked(tracker_options options) {
     options.interval = std::clamp<std::chrono::seconds>(options.interval, 1s, announce_interval_max);
     options.min_interval = std::min(options.min_interval, options.interval);
     options.registry.peer_lifetime = 2 * options.interval + 60s;
+    if (!options.users.log.write) options.users.log = options.log;
     return options;
 }
 
@@ -161,7 +161,7 @@ inline bool tracker::is_local(const ip_address& address) {
 
 inline http_server_options tracker::http_options() const {
     http_server_options out = options_.http;
-    out.limits.body = 0;  // nothing that a tracker is asked has one
+    out.limits.body = registry_body_max;
     if (!out.on_handler_error) {
         out.on_handler_error = [log = options_.log](const http_request& request, const std::string& what) {
             log(log_level::error, request.from.to_string() + ": " + what);
@@ -236,6 +236,7 @@ inline asio::awaitable<void> tracker::forget_silent_peers() {
 
 inline asio::awaitable<http_response> tracker::answer(http_request& request) {
     const std::string_view path = request.path();
+    if (users_.owns(path)) co_return users_.answer(request);
     if (request.method != "GET" && request.method != "HEAD") {
         auto refused = make_http_response(405, "text/plain", "only GET and HEAD\n");
         refused.headers.add("Allow", "GET, HEAD");
@@ -244,7 +245,7 @@ inline asio::awaitable<http_response> tracker::answer(http_request& request) {
     if (path == "/announce") co_return answer_announce(request);
     if (path == "/scrape") co_return answer_scrape(request);
     if (path == "/stats") co_return statistics(request.query());
-    if (path == "/") co_return page();
+    if (path == "/") co_return tracker_page(registry_.totals(), counters_, http_url(), udp_url());
     co_return make_http_response(404, "text/plain", "not found\n");
 }
 
@@ -279,57 +280,19 @@ inline http_response tracker::answer_scrape(const http_request& request) {
 }
 
 inline http_response tracker::statistics(std::string_view query) const {
-    constexpr std::size_t torrents_max = 1000;
     std::size_t limit = 100;
     std::size_t offset = 0;
     while (const auto parameter = take_parameter(query)) {
         if (parameter->name == "limit") detail::parse_number(parameter->value, limit);
         if (parameter->name == "offset") detail::parse_number(parameter->value, offset);
     }
-    json_array torrents;
-    for (const swarm_summary& one : registry_.list(offset, std::min(limit, torrents_max))) {
-        torrents.push_back(to_json(json_object{{"info_hash", to_json(one.hash.hex())},
-                                               {"complete", to_json(one.counts.complete)},
-                                               {"incomplete", to_json(one.counts.incomplete)},
-                                               {"downloaded", to_json(one.counts.downloaded)}}));
-    }
-    const registry_totals& totals = registry_.totals();
-    std::string body = json_line()
-                           .add("service", "tracker")
-                           .add("uptime_s", std::chrono::floor<std::chrono::seconds>(net_.now() - started_).count())
-                           .add("swarms", totals.torrents)
-                           .add("peers", totals.peers())
-                           .add("seeders", totals.complete)
-                           .add("leechers", totals.incomplete)
-                           .add("downloaded", totals.downloaded)
-                           .add("announces", counters_.http_announces + counters_.udp_announces)
-                           .add("http_announces", counters_.http_announces)
-                           .add("udp_announces", counters_.udp_announces)
-                           .add("scrapes", counters_.http_scrapes + counters_.udp_scrapes)
-                           .add("refused", counters_.refused)
-                           .add("connections", http_.connections())
-                           .add("interval_s", options_.interval.count())
-                           .add("torrents", torrents)
-                           .take();
-    return make_http_response(200, "application/json", body + "\n");
-}
-
-inline http_response tracker::page() const {
-    const registry_totals& totals = registry_.totals();
-    const auto row = [](std::string_view name, std::uint64_t value) {
-        return "<tr><td>" + std::string(name) + "<td>" + std::to_string(value) + "\n";
-    };
-    const std::uint64_t announces = counters_.http_announces + counters_.udp_announces;
-    std::string body =
-        "<!doctype html>\n<meta charset=\"utf-8\">\n<title>cohort tracker</title>\n"
-        "<style>body{font:16px/1.5 sans-serif;margin:3em auto;max-width:36em;padding:0 1em}"
-        "td+td{text-align:right;padding-left:2em}</style>\n"
-        "<h1>cohort tracker</h1>\n<p>A BitTorrent tracker. Announce at <code>" +
-        http_url() + "</code> or <code>" + udp_url() + "</code>, or at this host's other names.\n<table>\n" +
-        row("torrents", totals.torrents) + row("seeders", totals.complete) + row("leechers", totals.incomplete) +
-        row("downloads", totals.downloaded) + row("announces", announces) +
-        "</table>\n<p>As JSON: <a href=\"/stats\">/stats</a>\n";
-    return make_http_response(200, "text/html; charset=utf-8", std::move(body));
+    constexpr std::size_t torrents_max = 1000;
+    json_line line = tracker_statistics(registry_.totals(), counters_);
+    line.add("uptime_s", std::chrono::floor<std::chrono::seconds>(net_.now() - started_).count())
+        .add("connections", http_.connections())
+        .add("interval_s", options_.interval.count())
+        .add("torrents", swarms_json(registry_.list(offset, std::min(limit, torrents_max))));
+    return make_http_response(200, "application/json", line.take() + "\n");
 }
 
 }  // namespace cohort

@@ -256,3 +256,78 @@ TEST_CASE("where one address of a host refuses, the next one is tried") {
     test::run([&](network& net) { return fetch_from_second_address(net, body); });
     CHECK(body == "ok");
 }
+
+namespace {
+
+/// What http_request_to makes of a script.
+asio::awaitable<fetched> send(network& net, script& what, std::string method, http_headers headers, std::string body,
+                              http_client_options options) {
+    auto door = net.listen({ip_address::loopback_v4(), 0});
+    const std::string port = std::to_string(door->local_endpoint().port);
+    for (std::string& answer : what.answers) test::replace_all(answer, "%PORT%", port);
+    task_group tasks(net.executor());
+    tasks.spawn(serve_script(net, *door, what));
+    fetched out;
+    try {
+        out.response = co_await http_request_to(net, method, "http://127.0.0.1:" + port + "/x", headers, body, options);
+    } catch (const std::system_error& error) {
+        out.error = error.code();
+        out.message = error.what();
+    }
+    tasks.cancel();
+    co_await tasks.join();
+    co_return out;
+}
+
+fetched ask(script& what, const std::string& method, const std::string& body = {}, const http_headers& headers = {},
+            const http_client_options& options = {}) {
+    fetched out;
+    test::run([&](network& net) { return test::store(out, send(net, what, method, headers, body, options)); });
+    return out;
+}
+
+}  // namespace
+
+TEST_CASE("other methods are sent with their body, its length, and the headers that are given") {
+    script what{.answers = {"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok"}};
+    http_headers headers;
+    headers.add("Content-Type", "application/json");
+    CHECK(ask(what, "POST", "{}", headers).response.status == 201);
+    CHECK(what.request.starts_with("POST /x HTTP/1.1\r\nHost: 127.0.0.1:"));
+    CHECK(what.request.find("\r\nContent-Type: application/json\r\nContent-Length: 2\r\n") != std::string::npos);
+    CHECK(what.request.ends_with("\r\n\r\n{}"));
+    CHECK(ask(what, "DELETE").response.body == "ok");
+    CHECK(what.request.starts_with("DELETE /x HTTP/1.1\r\n"));
+    CHECK(what.request.find("Content-Length: 0\r\n") != std::string::npos);
+}
+
+TEST_CASE("an answer to HEAD has no body, whatever length it tells") {
+    script what{.answers = {"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n"}, .hang_up = false};
+    const fetched got = ask(what, "HEAD");
+    CHECK(!got.error);
+    CHECK(got.response.body.empty());
+    CHECK(got.response.headers.find("Content-Length") == "1000000000");
+}
+
+TEST_CASE("a request that may change something follows no redirect") {
+    script what{.answers = {"HTTP/1.1 307 Elsewhere\r\nLocation: /y\r\nContent-Length: 0\r\n\r\n",
+                            "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"}};
+    CHECK(ask(what, "POST", "x").error == errc::http_status);
+    CHECK(what.connections == 1);
+    what.connections = 0;
+    CHECK(ask(what, "DELETE", {}, {}, {.keep_status = true}).response.status == 307);
+    CHECK(what.connections == 1);
+    what.connections = 0;
+    CHECK(ask(what, "GET").response.status == 200);
+    CHECK(what.connections == 2);
+}
+
+TEST_CASE("methods and headers that would become others on the wire are not sent") {
+    script what{.answers = {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"}};
+    CHECK(ask(what, "GET / HTTP/1.1\r\nX:").error == errc::http_malformed);
+    CHECK(ask(what, "").error == errc::http_malformed);
+    http_headers headers;
+    headers.add("X", "y\r\nHost: elsewhere");
+    CHECK(ask(what, "GET", {}, headers).error == errc::http_malformed);
+    CHECK(what.connections == 0);
+}
