@@ -1,5 +1,5 @@
 include(CMakeFindDependencyMacro)
-find_dependency(OpenSSL 3 COMPONENTS Crypto)
+find_dependency(OpenSSL 3 COMPONENTS Crypto SSL)
 find_dependency(Threads)
 
 include("${CMAKE_CURRENT_LIST_DIR}/cohort-targets.cmake")
