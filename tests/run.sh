@@ -94,7 +94,7 @@ configure_flavour() {
         ;;
     release)
         configure release -DCMAKE_CXX_COMPILER=g++ -DCMAKE_BUILD_TYPE=Release \
-            -DCMAKE_CXX_FLAGS=-Werror -DCOHORT_BUILD_TESTS=OFF
+            -DCMAKE_CXX_FLAGS=-Werror -DCOHORT_BUILD_TESTS=OFF -DCOHORT_BUILD_INTEROP=ON
         ;;
     esac
 }
@@ -218,7 +218,7 @@ part_unit_room() { configure_flavour gcc-asan && run_rooms gcc-asan "$1"; }
 # The rooms with threads.
 part_tsan() {
     local room_list
-    mapfile -t room_list < <(rooms | grep -xE 'storage|swarm')
+    mapfile -t room_list < <(rooms | grep -xE 'storage|swarm|chat')
     if [ ${#room_list[@]} -eq 0 ]; then
         count tsan 0 1 0 0
         return
@@ -268,14 +268,37 @@ programs() {
     configure_flavour release && build release all
 }
 
+# What the interop scripts take from npm, below build/. Where node is, npm is taken to have come with it.
+node_modules() {
+    [ -z "${node_modules_done:-}" ] || return 0
+    node_modules_done=1
+    if ! command -v npm >/dev/null && [ -z "${COHORT_SKIP_INSTALL:-}" ]; then
+        step "install nodejs npm" "$LOGS/npm-install.log" packages_install nodejs npm || return
+    fi
+    cmp -s tests/interop/package-lock.json "$COHORT_NODE/node_modules/lock" ||
+        step "npm ci" "$LOGS/npm.log" npm_ci
+}
+
+npm_ci() {
+    local attempt
+    mkdir -p "$COHORT_NODE"
+    cp tests/interop/package.json tests/interop/package-lock.json "$COHORT_NODE/"
+    for attempt in 1 2 3; do
+        [ "$attempt" -eq 1 ] || sleep $((attempt * 5))
+        (cd "$COHORT_NODE" && npm ci --ignore-scripts --no-audit --no-fund) &&
+            cp tests/interop/package-lock.json "$COHORT_NODE/node_modules/lock" && return 0
+    done
+    return 1
+}
+
 part_examples() { programs && run_scripts examples tests/examples; }
-part_interop() { programs && run_scripts interop tests/interop; }
+part_interop() { programs && node_modules && run_scripts interop tests/interop; }
 part_faults() { programs && run_scripts faults tests/faults; }
 
 # The same three again, with programs under AddressSanitizer and UndefinedBehaviorSanitizer.
 part_sanitized() {
     local folder
-    build_meson || return
+    { build_meson && node_modules; } || return
     for folder in examples interop faults; do
         COHORT_PROGRAMS=$BUILD/meson/examples COHORT_TIME_FACTOR=3 \
             run_scripts "sanitized-$folder" "tests/$folder"
@@ -306,7 +329,7 @@ case " $* " in *" interop "* | *" faults "* | *" sanitized "* | *" examples "*) 
 ensure_packages tests/packages.txt "${groups[@]}"
 
 mkdir -p "$LOGS"
-export COHORT_PROGRAMS=$BUILD/release/examples
+export COHORT_PROGRAMS=$BUILD/release/examples COHORT_NODE=$BUILD/node
 for part in "$@"; do
     case $part in
     unit/*) part_unit_room "${part#unit/}" ;;

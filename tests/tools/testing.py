@@ -86,7 +86,7 @@ class Process:
         with open(self.out_path, "wb") as out, open(self.err_path, "wb") as err:
             self.popen = subprocess.Popen(
                 [program_path(arguments[0]), *map(str, arguments[1:])],
-                stdin=subprocess.DEVNULL, start_new_session=True, **{"stdout": out, "stderr": err, **options})
+                start_new_session=True, **{"stdin": subprocess.DEVNULL, "stdout": out, "stderr": err, **options})
         self.pid = self.popen.pid
 
     @property
