@@ -2,9 +2,10 @@
 // again.
 //
 // The file is a snapshot, written whole and put in place by a rename, and after it records of 16 bytes that are only
-// appended. Everything is covered by CRC-32: a torn record ends the reading, a damaged or foreign snapshot means that
-// every piece is checked again. The journal holds no content and names no file; and since torrent_files gives its name
-// to no torrent's file, no stranger can put one there.
+// appended. Everything is covered by CRC-32: a torn or damaged record ends the reading, and because it or those behind
+// it may have spoken of any piece, all pieces not recorded before it are checked; a damaged or foreign snapshot means
+// that every piece is checked again. The journal holds no content and names no file; and since torrent_files gives its
+// name to no torrent's file, no stranger can put one there.
 #pragma once
 
 #include <algorithm>
@@ -233,7 +234,8 @@ inline void resume_journal::load_records(disk_file& file, std::uint64_t offset, 
 
     byte_vector buffer(4096 * record_size);
     std::uint64_t number = 0;
-    for (bool whole = true; whole;) {
+    bool whole = true;
+    while (whole) {
         const std::size_t size = file.read_at(offset, buffer);
         offset += size;
         for (std::size_t i = 0; whole && i + record_size <= size; i += record_size, ++number) {
@@ -243,7 +245,13 @@ inline void resume_journal::load_records(disk_file& file, std::uint64_t offset, 
             const auto expected = encode(kind, value, number);
             whole = std::equal(bytes.begin(), bytes.end(), expected.begin()) && apply(kind, value);
         }
-        whole = whole && size == buffer.size();
+        whole = whole && size % record_size == 0;
+        if (size < buffer.size()) break;
+    }
+    if (!whole) {
+        state.recheck = bitfield(pieces, true);
+        for (piece_index piece = 0; piece < pieces; ++piece)
+            if (state.verified.get(piece)) state.recheck.reset(piece);
     }
     // Whoever appends to a cleanly closed journal opens the files again for writing.
     if (number > 0) state.stamps.clear();

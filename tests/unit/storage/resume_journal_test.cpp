@@ -234,7 +234,7 @@ TEST_CASE("a journal that cannot be made or read fails as the disk does") {
     CHECK(f.trusted() == pieces{1});
 }
 
-TEST_CASE("a journal torn at any byte gives what stands before the tear, or a recheck of everything") {
+TEST_CASE("a journal torn at any byte gives what stands before the tear, and a recheck of the rest") {
     fixture f;
     f.start_fresh();
     const std::size_t snapshot = std::filesystem::file_size(f.path()) - 16;  // behind it stands `rechecked`
@@ -253,12 +253,14 @@ TEST_CASE("a journal torn at any byte gives what stands before the tear, or a re
             pieces expected{4, 5, 6, 7};
             expected.resize((size - snapshot) / 16 - 1);
             CHECK(seen == expected);
-            CHECK(f.rechecked().empty());
+            // At the end of a record nobody can tell that there were more.
+            const bool torn = (size - snapshot) % 16 != 0;
+            CHECK(f.rechecked().size() == (torn ? all_pieces().size() - seen.size() : 0));
         }
     }
 }
 
-TEST_CASE("a journal with any byte altered never adds a piece") {
+TEST_CASE("a journal with any byte altered never adds a piece, and forgets none") {
     fixture f;
     f.start_fresh();
     f.verified({4, 5});
@@ -271,7 +273,12 @@ TEST_CASE("a journal with any byte altered never adds a piece") {
             byte_vector broken = whole;
             broken[at] = static_cast<std::uint8_t>(broken[at] ^ flip);
             write_file(f.path(), broken);
-            for (const piece_index piece : f.trusted()) CHECK((piece >= 4 && piece <= 6));
+            pieces known = f.trusted();
+            for (const piece_index piece : known) CHECK((piece >= 4 && piece <= 6));
+            const pieces checked = f.rechecked();
+            known.insert(known.end(), checked.begin(), checked.end());
+            for (const piece_index piece : {4u, 5u, 6u})
+                CHECK(std::count(known.begin(), known.end(), piece) == 1);
         }
     }
 }
