@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdlib>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -34,6 +35,9 @@ void create_identity_file(const std::string& path, const secret32& seed);
 
 /// The seed of the file, which is made with a fresh one if there is none. Two programs that start at once get the same.
 secret32 load_or_create_identity(const std::string& path);
+
+/// Makes the folder if there is none, and the one it is in; a new one is for its owner alone. Fails as a disk does.
+void create_private_folder(std::string path);
 
 namespace detail {
 
@@ -147,6 +151,15 @@ inline secret32 load_or_create_identity(const std::string& path) {
         return read_identity_file(path);
     }
     return seed;
+}
+
+inline void create_private_folder(std::string path) {
+    while (path.size() > 1 && path.ends_with('/')) path.pop_back();
+    std::error_code error;
+    const std::filesystem::path parent = std::filesystem::path(path).parent_path();
+    if (!parent.empty()) std::filesystem::create_directories(parent, error);
+    if (error) raise_disk_error(error.value(), parent.string());
+    if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) raise_disk_error(errno, path);
 }
 
 }  // namespace cohort

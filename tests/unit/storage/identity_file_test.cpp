@@ -58,6 +58,23 @@ TEST_CASE("an identity is made once and read ever after") {
     CHECK(load_or_create_identity(other.path).bytes != seed.bytes);
 }
 
+TEST_CASE("a new folder is its owner's alone, and one that is there stays as it is") {
+    const fixture f;
+    const auto mode_of = [](const std::string& path) {
+        struct stat info;
+        REQUIRE(::stat(path.c_str(), &info) == 0);
+        return info.st_mode & 0777u;
+    };
+    const std::string made = (f.dir / "a/b/made/").string();
+    create_private_folder(made);
+    CHECK(mode_of(made) == 0700);
+    REQUIRE(::chmod(made.c_str(), 0750) == 0);
+    create_private_folder(made);
+    CHECK(mode_of(made) == 0750);
+    create_identity_file(f.path, secret32{});
+    CHECK(f.failure([&] { create_private_folder(f.path + "/below/a/file"); }) != std::error_code{});
+}
+
 TEST_CASE("an identity that others could read is refused, with the remedy") {
     fixture f;
     load_or_create_identity(f.path);
