@@ -48,10 +48,11 @@ inline conversation_id room_conversation(std::string_view room) {
 }
 
 /// Whether people and rooms may be called so: 1 to 64 bytes of UTF-8 that show on a terminal as they are, on one line,
-/// without a space at either end.
+/// without a space at either end and without ':', which ends a name where people read what it said.
 inline bool is_chat_name(std::string_view name) {
     return !name.empty() && name.size() <= 64 && name.front() != ' ' && name.back() != ' ' &&
-           terminal_text(name) == name && name.find("\xef\xbf\xbd") == std::string_view::npos;
+           terminal_text(name) == name && name.find(':') == std::string_view::npos &&
+           name.find("\xef\xbf\xbd") == std::string_view::npos;
 }
 
 namespace chat {

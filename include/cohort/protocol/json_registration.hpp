@@ -68,7 +68,7 @@ inline std::optional<registration> read_registration(const json& from, std::stri
     registration out;
     const auto username = json_text(json_member(from, "username"));
     if (!username || !is_user_name(*username)) {
-        wrong = "username: 1 to 64 bytes of visible text are needed, without '/', without white space at the ends";
+        wrong = "username: 1 to 64 bytes of visible text are needed, without '/', ':' and white space at the ends";
         return std::nullopt;
     }
     out.username = *username;

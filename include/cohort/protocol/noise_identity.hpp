@@ -2,6 +2,7 @@
 // it, and the number that two people compare to know that nobody sits between them.
 #pragma once
 
+#include <algorithm>
 #include <compare>
 #include <cstring>
 #include <functional>
@@ -166,8 +167,9 @@ namespace detail {
 
 inline byte_vector identity_claim(const key32& noise_static) {
     const byte_view label = as_bytes("cohort noise static key");
-    byte_vector out(label.begin(), label.end());
-    out.insert(out.end(), noise_static.begin(), noise_static.end());
+    byte_vector out(label.size() + noise_static.size());
+    std::copy(label.begin(), label.end(), out.begin());
+    std::copy(noise_static.begin(), noise_static.end(), out.begin() + static_cast<std::ptrdiff_t>(label.size()));
     return out;
 }
 

@@ -23,8 +23,10 @@ constexpr bool is_blank_character(char32_t c) {
 }  // namespace detail
 
 /// 1 to 64 bytes of UTF-8 that a terminal shows as they are: without control characters, line breaks, and characters
-/// that nobody sees or that turn the order around. No white space at the ends; no '/', which would end it in a URL; not
-/// "." or ".."; not beginning with '#' or '@', which mean a room and a person where people type.
+/// that nobody sees or that turn the order around. No white space at the ends; no '/', which would end it in a URL, and
+/// no
+/// ':', which ends it where people read what it said; not "." or ".."; not beginning with '#' or '@', which mean a room
+/// and a person where people type.
 inline bool is_user_name(std::string_view name) {
     if (name.empty() || name.size() > user_name_max || name == "." || name == "..") return false;
     if (name.front() == '#' || name.front() == '@') return false;
@@ -32,7 +34,7 @@ inline bool is_user_name(std::string_view name) {
     char32_t last = 0;
     for (std::string_view left = name; !left.empty();) {
         const auto code = take_code_point(left);
-        if (!code || *code == U'/' || *code == U'\ufffd') return false;
+        if (!code || *code == U'/' || *code == U':' || *code == U'\ufffd') return false;
         if (last == 0 && detail::is_blank_character(*code)) return false;
         last = *code;
     }

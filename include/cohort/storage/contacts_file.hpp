@@ -17,9 +17,9 @@
 #include <cohort/core/bytes.hpp>
 #include <cohort/core/endpoint.hpp>
 #include <cohort/core/error.hpp>
-#include <cohort/protocol/chat_entry.hpp>
 #include <cohort/protocol/json.hpp>
 #include <cohort/protocol/noise_identity.hpp>
+#include <cohort/protocol/user_name.hpp>
 #include <cohort/storage/disk.hpp>
 
 namespace cohort {
@@ -106,7 +106,7 @@ inline void contacts_file::load() {
         const auto hex = json_text(json_member(element, "key"));
         const auto key = hex ? identity_key::parse(*hex) : std::nullopt;
         const json* const verified = json_member(element, "verified");
-        if (!name || !is_chat_name(*name)) damaged(errc::chat_malformed, where + " has no valid name");
+        if (!name || !is_user_name(*name)) damaged(errc::chat_malformed, where + " has no valid name");
         if (!key) damaged(errc::chat_malformed, where + " has no valid key");
         if (verified == nullptr || !verified->is<bool>())
             damaged(errc::chat_malformed, where + " does not say whether it is verified");
@@ -137,7 +137,7 @@ inline void contacts_file::save(const table& contacts) {
 }
 
 inline void contacts_file::put(const contact& one) {
-    if (!is_chat_name(one.name)) raise(errc::name_invalid, path_.text());
+    if (!is_user_name(one.name)) raise(errc::name_invalid, path_.text());
     const contact* const known = find(one.name);
     if (known != nullptr && *known == one) return;
     if (known == nullptr && contacts_.size() >= max_contacts) raise(errc::queue_full, path_.text());
