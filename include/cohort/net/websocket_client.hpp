@@ -9,6 +9,7 @@
 
 #include <cohort/net/dial.hpp>
 #include <cohort/net/http_parser.hpp>
+#include <cohort/net/stream_upgrade.hpp>
 #include <cohort/net/websocket.hpp>
 #include <cohort/protocol/url.hpp>
 #include <cohort/protocol/websocket_handshake.hpp>
@@ -23,21 +24,22 @@ struct websocket_client_options {
     address_family family = address_family::any;
     std::size_t max_header = 16 * 1024;  ///< bytes of the server's answer
     std::string user_agent = "cohort/0.1";
+    stream_upgrade tls = nullptr;  ///< for wss URLs, which are errc::url_unsupported without it
 };
 
-/// Connects to `address`, a ws URL, and completes with the open WebSocket. Fails with errc::url_invalid or
-/// url_unsupported, host_not_found, the system's error if nothing can be connected, timed_out, connection_closed,
-/// http_status with the number if the server answers anything but 101 (redirects are not followed), http_malformed or
-/// http_too_large for what is no HTTP, websocket_malformed for an answer that is not one to our request. Cancelling
-/// closes the connection and throws asio::error::operation_aborted.
+/// Connects to `address`, a ws URL (wss with options.tls), and completes with the open WebSocket. Fails with
+/// errc::url_invalid or url_unsupported, host_not_found, the system's error if nothing can be connected, tls_failed,
+/// timed_out, connection_closed, http_status with the number if the server answers anything but 101 (redirects are not
+/// followed), http_malformed or http_too_large for what is no HTTP, websocket_malformed for an answer that is not one
+/// to our request. Cancelling closes the connection and throws asio::error::operation_aborted.
 inline asio::awaitable<std::unique_ptr<websocket>> websocket_connect(network& net, std::string address,
                                                                      websocket_client_options options);
 inline asio::awaitable<std::unique_ptr<websocket>> websocket_connect(network& net, std::string address) {
     return websocket_connect(net, std::move(address), websocket_client_options{});
 }
 
-/// The same over a stream that is connected already, for wss with TLS spoken on it; `at` is a ws or wss URL, of which
-/// host and target go into the request. The stream is closed on failure.
+/// The same over a stream that is connected already, and encrypted if need be; `at` is a ws or wss URL, of which host
+/// and target go into the request. The stream is closed on failure.
 inline asio::awaitable<std::unique_ptr<websocket>> websocket_connect(network& net, std::unique_ptr<stream> link, url at,
                                                                      websocket_client_options options);
 
@@ -119,6 +121,10 @@ inline asio::awaitable<std::unique_ptr<websocket>> dial_websocket(network& net, 
                                                                   websocket_client_options options) {
     const auto addresses = co_await resolve_host(net, at.host, options.family);
     auto link = co_await connect_any(net, addresses, at.port, options.open_timeout);
+    if (at.secure()) {
+        auto plain = std::move(link);
+        link = co_await options.tls(std::move(plain), at.host);
+    }
     auto out = co_await open_websocket(net, std::move(link), std::move(at), std::move(options));
     co_return out;
 }
@@ -130,7 +136,8 @@ inline asio::awaitable<std::unique_ptr<websocket>> websocket_connect(network& ne
     std::error_code ec;
     auto at = parse_url(address, ec);
     if (!at) raise(ec);
-    if (at->scheme != "ws") raise(errc::url_unsupported, at->scheme);
+    const bool spoken = at->scheme == "ws" || (at->scheme == "wss" && options.tls);
+    if (!spoken) raise(errc::url_unsupported, at->scheme);
     const duration limit = options.open_timeout;
     auto out = co_await with_timeout(net, limit, detail::dial_websocket(net, std::move(*at), std::move(options)));
     co_return out;

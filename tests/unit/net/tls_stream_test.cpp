@@ -7,6 +7,8 @@
 #include <cohort/net/listen_all.hpp>
 #include <cohort/net/task_group.hpp>
 #include <cohort/net/tls_stream.hpp>
+#include <cohort/net/websocket_client.hpp>
+#include <cohort/net/websocket_server.hpp>
 
 #include "support/certificates.hpp"
 #include "support/net.hpp"
@@ -474,6 +476,58 @@ asio::awaitable<void> ask_https(network& net, const certified& who) {
 TEST_CASE("https works with the HTTP server and client that there are") {
     const certified who;
     test::run([&](network& net) { return ask_https(net, who); });
+}
+
+namespace {
+
+asio::awaitable<void> echo(std::unique_ptr<websocket> link) {
+    try {
+        for (;;) {
+            const websocket_message heard = co_await link->receive();
+            const std::string said(heard.text());
+            co_await link->send(std::string_view(said));
+        }
+    } catch (const std::system_error& error) {
+        if (is_cancellation(error.code())) throw;
+    }
+}
+
+asio::awaitable<http_response> let_in(network& net, http_request& request) {
+    const websocket_server_options how;
+    co_return upgrade_to_websocket(net, request, &echo, how);
+}
+
+asio::awaitable<void> talk_wss(network& net, const certified& who) {
+    std::vector<std::unique_ptr<listener>> doors;
+    doors.push_back(tls_listen(net.listen({ip_address::loopback_v4(), 0}), who.server()));
+    http_server server(net, std::move(doors), [&net](http_request& request) { return let_in(net, request); });
+    const std::string url = "wss://127.0.0.1:" + std::to_string(server.local_endpoints().front().port) + "/";
+    task_group tasks(net.executor());
+    tasks.spawn(server.run());
+    websocket_client_options options;
+    options.tls = tls_upgrade(who.client());
+    const auto link = co_await websocket_connect(net, url, options);
+    for (const std::string& said : {std::string("hello"), std::string(60'000, '.')}) {
+        co_await link->send(std::string_view(said));
+        const websocket_message back = co_await link->receive();
+        CHECK(back.text() == said);
+    }
+    std::error_code error;
+    co_await test::store_error(error, websocket_connect(net, url));
+    CHECK(error == errc::url_unsupported);
+    const certified other;
+    options.tls = tls_upgrade(other.client());
+    co_await test::store_error(error, websocket_connect(net, url, options));
+    CHECK(error == errc::tls_failed);
+    tasks.cancel();
+    co_await tasks.join();
+}
+
+}  // namespace
+
+TEST_CASE("wss works with the WebSockets that there are") {
+    const certified who;
+    test::run([&](network& net) { return talk_wss(net, who); });
 }
 
 TEST_CASE("the recipe for a certificate of one's own works as it is written") {
