@@ -54,8 +54,8 @@ UNPAID = [
     ("cohort.hpp", ["sqlite3*"]),
     ("cohort/net/peer_connection.hpp", ["boost/*", "picojson*", "sqlite3*"]),
     ("cohort/protocol/wire.hpp", ["boost/*", "picojson*", "sqlite3*", "asio*"]),
-    ("cohort/seeder.hpp", ["sqlite3*", "cohort/web/*"]),
-    ("cohort/leecher.hpp", ["sqlite3*", "cohort/web/*"]),
+    ("cohort/seeder.hpp", ["picojson*", "sqlite3*", "cohort/protocol/noise*", "cohort/web/*"]),
+    ("cohort/leecher.hpp", ["picojson*", "sqlite3*", "cohort/protocol/noise*", "cohort/web/*"]),
 ]
 
 CLOCK = re.compile(r"\b(?:steady|system|high_resolution)_clock::now\b|\brandom_device\b")
