@@ -21,6 +21,7 @@ struct seeder_options {
     std::vector<endpoint> peers = {};                     ///< to dial, beside those of the trackers
     std::vector<std::string> trackers = {};               ///< beside the torrent's own
     std::uint64_t upload_limit = 0;                       ///< bytes a second; 0: none
+    swarm_talk_maker chat = {};                           ///< talk with the peers: see swarm/swarm_chat.hpp
 };
 
 /// Listens from the start; the content is checked, and then given, while run() goes.
@@ -51,6 +52,7 @@ private:
         out.peers = options.peers;
         out.swarm.uploading.rate_limit = options.upload_limit;
         out.announcing.more_trackers = options.trackers;
+        out.chat = options.chat;
         return out;
     }
 

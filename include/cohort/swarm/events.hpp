@@ -58,6 +58,13 @@ struct tracker_failed {
     std::string url;
     std::string message;
 };
+/// Somebody in the swarm said something, maybe before we came (swarm_chat.hpp).
+struct chat_message {
+    std::string from_name;                        ///< what the author goes by, as anybody may; empty if it is unknown
+    fixed_bytes<32, struct chat_author_tag> key;  ///< who it is: the bytes of the identity_key that signed it
+    std::string text;                             ///< UTF-8, and anything in it: not fit for a terminal as it is
+    std::int64_t time_ms = 0;                     ///< since 1970, by the author's clock
+};
 /// All wanted pieces are there.
 struct completed {};
 /// The torrent cannot go on, as its disk failed; nothing verified is lost. resume() tries again.
@@ -74,7 +81,7 @@ struct stopped {};
 using torrent_event =
     std::variant<event::checking, event::started, event::piece_verified, event::piece_failed, event::peer_connected,
                  event::peer_disconnected, event::peer_banned, event::tracker_answered, event::tracker_failed,
-                 event::completed, event::failed, event::paused, event::stopped>;
+                 event::chat_message, event::completed, event::failed, event::paused, event::stopped>;
 
 using event_queue = basic_event_queue<torrent_event>;
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -14,12 +15,11 @@
 #include <cohort/net/task_group.hpp>
 #include <cohort/policy/peer_list.hpp>
 #include <cohort/policy/smart_ban.hpp>
-#include <cohort/protocol/client.hpp>
-#include <cohort/protocol/extension.hpp>
 #include <cohort/protocol/metainfo.hpp>
 #include <cohort/swarm/content.hpp>
 #include <cohort/swarm/download.hpp>
 #include <cohort/swarm/events.hpp>
+#include <cohort/swarm/extensions.hpp>
 #include <cohort/swarm/peer.hpp>
 #include <cohort/swarm/peer_totals.hpp>
 #include <cohort/swarm/upload.hpp>
@@ -59,6 +59,9 @@ public:
         download_.use(files);
         upload_.use(files);
     }
+
+    /// To be spoken with peers that speak it too. Before any comes; `one` outlives the swarm.
+    void speak(swarm_extension& one) { extensions_.add(one); }
 
     /// Our side of a handshake for this torrent.
     handshake greeting() const {
@@ -109,7 +112,7 @@ private:
     void on_extended(peer& from, const wire::extended& message);
     void end(peer& p, std::error_code reason);
     bool nothing_to_do_with(const peer& p) const {
-        return p.state().has.all() && picker().have().all() && !p.state().has.none();
+        return p.state().has.all() && picker().have().all() && !p.state().has.none() && !extensions_.hold(p);
     }
 
     void on_verified(piece_index piece);
@@ -125,6 +128,7 @@ private:
     peer_list& known_;
     handlers handlers_;
     peer_table peers_;
+    swarm_extensions extensions_;
     download download_;
     upload upload_;
     token_bucket download_limit_;
@@ -226,15 +230,7 @@ inline void swarm::enter(peer& newcomer) {
 
 /// What we say first: who we are (BEP 10) and what we have (BEP 3, 6).
 inline void swarm::introduce(peer& to) {
-    if (to.extension_protocol) {
-        extension_handshake ours;
-        ours.v = client_name;
-        ours.p = listen_port_;
-        ours.reqq = request_queue;
-        ours.yourip = to.address.address;
-        const std::string payload = write_extension_handshake(ours);
-        to.connection->queue(wire::extended{0, as_bytes(payload)});
-    }
+    if (to.extension_protocol) extensions_.greet(to, listen_port_, request_queue);
     const bitfield& have = picker().have();
     if (to.state().fast() && have.all()) {
         to.connection->queue(wire::have_all{});
@@ -247,6 +243,7 @@ inline void swarm::introduce(peer& to) {
 
 inline void swarm::leave(peer& gone, std::error_code reason) {
     peers_.erase(gone.key);
+    extensions_.left(gone);
     download_.left(gone);
     // Of two connections with one peer the other may go on.
     const bool last = std::none_of(peers_.begin(), peers_.end(),
@@ -332,16 +329,10 @@ inline void swarm::handle(peer& from, const wire::message& message, const messag
     if (nothing_to_do_with(from)) raise(errc::peer_useless);
 }
 
-/// Only the extension handshake concerns us. One that is broken is ignored: the peer works without it.
 inline void swarm::on_extended(peer& from, const wire::extended& message) {
-    if (message.id != 0) return;
-    std::error_code broken;
-    const auto theirs = parse_extension_handshake(message.payload, broken);
-    if (!theirs) return;
-    from.client = theirs->v;
-    if (theirs->reqq) from.pipeline.limit(*theirs->reqq);
-    if (theirs->p && *theirs->p != 0 && from.incoming && !from.listens_at) {
-        const endpoint address{from.address.address, *theirs->p};
+    const std::optional<std::uint16_t> port = extensions_.on_message(from, message);
+    if (port && from.incoming && !from.listens_at) {
+        const endpoint address{from.address.address, *port};
         known_.add(address, peer_source::incoming, net_.now());
         call_at(from, address);
     }
@@ -354,7 +345,8 @@ inline void swarm::tick(time_point now) {
         download_.tick(*p, now);
         if (p->connection->partial() == 0 || p->last_message > p->partial_since) p->partial_since = now;
         const bool stuck = now - p->partial_since > stuck_after;
-        if (stuck || now - p->last_message > inactive_after) p->leaving = errc::peer_inactive;
+        const bool silent = now - p->last_message > inactive_after && !extensions_.hold(*p);
+        if (stuck || silent) p->leaving = errc::peer_inactive;
         if (nothing_to_do_with(*p)) p->leaving = errc::peer_useless;
         if (p->leaving) end(*p, p->leaving);
         if (now - p->last_sent >= keep_alive_interval) p->connection->queue(wire::keep_alive{});

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -24,43 +25,9 @@
 #include <cohort/swarm/events.hpp>
 #include <cohort/swarm/open_content.hpp>
 #include <cohort/swarm/swarm.hpp>
+#include <cohort/swarm/torrent_options.hpp>
 
 namespace cohort {
-
-struct torrent_options {
-    open_options content;         ///< where it is, or is to be
-    bool keep_journal = true;     ///< also once complete, so that a restart need not check again
-    std::vector<endpoint> peers;  ///< to begin with
-    /// For each file of the metainfo 0 (do not fetch) to 7 (first); files beyond its end have 4. A piece that belongs
-    /// to several files has the highest of theirs, so a little of a file that is not fetched may come along.
-    std::vector<std::uint8_t> file_priorities;
-    swarm_options swarm;
-    announcer_options announcing;
-};
-
-enum class torrent_state { checking, downloading, seeding, paused, failed, stopped };
-
-struct torrent_status {
-    torrent_state state = torrent_state::checking;
-    std::uint64_t total = 0;       ///< bytes of the torrent
-    std::uint64_t have = 0;        ///< bytes of verified pieces
-    std::uint64_t downloaded = 0;  ///< bytes of blocks received
-    std::uint64_t uploaded = 0;    ///< bytes of blocks sent
-    std::uint64_t wasted = 0;      ///< of those received: duplicate, unasked for, or of failed pieces
-    double download_rate = 0;      ///< bytes a second
-    double upload_rate = 0;
-    std::size_t peers = 0;
-};
-
-/// What a torrent needs of the session that owns it.
-struct torrent_surroundings {
-    network& net;
-    disk& files;
-    job_runner& pool;
-    peer_id id;
-    std::uint16_t port = 0;  ///< where the session listens
-    std::vector<address_family> families;
-};
 
 /// Made by session::add(). One thread only.
 class torrent {
@@ -106,6 +73,13 @@ public:
     void add_peer(const endpoint& address) {
         known_.add(address, peer_source::user, around_.net.now());
         dial_some();
+    }
+
+    /// Says something to all who talk in this swarm; see swarm_talk::say(). With no torrent_options::chat it throws
+    /// std::errc::operation_not_supported.
+    void say(std::string_view text) {
+        if (!chat_) raise(std::make_error_code(std::errc::operation_not_supported), "no chat in this torrent");
+        chat_->say(text);
     }
 
     /// Lives until stop() or cancellation, which stops as well. For the session.
@@ -172,6 +146,7 @@ private:
     std::shared_ptr<torrent_files> files_;
     std::shared_ptr<resume_journal> journal_;
     std::unique_ptr<content> content_;
+    std::unique_ptr<swarm_talk> chat_;  // null: off
     std::unique_ptr<swarm> swarm_;
     std::unique_ptr<task_group> conversations_;
     bool broken_ = false;    // failed; ends in any case, even if resume() comes before that
@@ -192,6 +167,9 @@ inline torrent::torrent(torrent_surroundings around, metainfo info, torrent_opti
                       dial_some();
                   }}) {
     for (const endpoint& peer : options_.peers) known_.add(peer, peer_source::user, around_.net.now());
+    if (options_.chat) {
+        chat_ = options_.chat(around_.net, info_->hash, [this](torrent_event what) { events_.push(std::move(what)); });
+    }
     make_swarm();
 }
 
@@ -254,6 +232,7 @@ inline void torrent::make_swarm() {
     swarm_ = std::make_unique<swarm>(around_.net, info_, around_.id, around_.port, options_.swarm, known_, totals_,
                                      swarm::handlers{[this](torrent_event what) { events_.push(std::move(what)); },
                                                      [this] { on_completed(); }, [this] { dial_some(); }});
+    if (chat_) swarm_->speak(*chat_);
 }
 
 /// Looks at what is on the disk. False if another goal was set meanwhile.
