@@ -19,6 +19,7 @@ struct flags {
     bool sequential = false;
     bool preallocate = false;
     bool json = false;
+    cohort::examples::talk_flags chat;
     std::uint64_t download_limit = 0;
     std::uint64_t upload_limit = 0;
 };
@@ -41,9 +42,10 @@ asio::awaitable<int> leech(const flags& given) {
     options.preallocate = given.preallocate;
     options.download_limit = given.download_limit;
     options.upload_limit = given.upload_limit;
+    options.chat = given.chat.maker();
 
     cohort::leecher leecher(net, std::move(info), options);
-    cohort::examples::reporter report(net, leecher.torrent(), "leecher", given.json);
+    cohort::examples::reporter report(net, leecher.torrent(), "leecher", given.json, given.chat.on);
     report.listening(leecher.port());
     cohort::task_group both(executor);
     both.spawn(leecher.run());
@@ -70,6 +72,7 @@ int main(int argc, char** argv) {
     app.add_flag("--preallocate", given.preallocate, "Reserve the disk space at the start");
     app.add_option("--download-limit", given.download_limit, "Bytes a second, 0 for none")->option_text("N");
     app.add_option("--upload-limit", given.upload_limit, "Bytes a second, 0 for none")->option_text("N");
+    cohort::examples::add_talk_flag(app, given.chat, "leecher");
     app.add_flag("--json", given.json, "Print one JSON line an event");
     return cohort::examples::run_program(argc, argv, app, given, leech);
 }

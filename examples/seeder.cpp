@@ -17,6 +17,7 @@ struct flags {
     std::vector<std::string> peers;
     std::uint64_t upload_limit = 0;
     bool json = false;
+    cohort::examples::talk_flags chat;
 };
 
 asio::awaitable<int> seed(const flags& given) {
@@ -33,9 +34,10 @@ asio::awaitable<int> seed(const flags& given) {
         options.peers.insert(options.peers.end(), found.begin(), found.end());
     }
     options.upload_limit = given.upload_limit;
+    options.chat = given.chat.maker();
 
     cohort::seeder seeder(net, std::move(info), options);
-    cohort::examples::reporter report(net, seeder.torrent(), "seeder", given.json);
+    cohort::examples::reporter report(net, seeder.torrent(), "seeder", given.json, given.chat.on);
     report.listening(seeder.port());
     cohort::task_group both(executor);
     both.spawn(seeder.run());
@@ -58,6 +60,7 @@ int main(int argc, char** argv) {
         ->expected(1)
         ->take_all();
     app.add_option("--upload-limit", given.upload_limit, "Bytes a second, 0 for none")->option_text("N");
+    cohort::examples::add_talk_flag(app, given.chat, "seeder");
     app.add_flag("--json", given.json, "Print one JSON line an event");
     return cohort::examples::run_program(argc, argv, app, given, seed);
 }

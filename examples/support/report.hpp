@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -13,6 +14,7 @@
 #include <cohort/protocol/json.hpp>
 #include <cohort/swarm/torrent.hpp>
 
+#include "swarm_talk.hpp"
 #include "terminal.hpp"
 
 namespace cohort::examples {
@@ -20,15 +22,18 @@ namespace cohort::examples {
 /// Follows one torrent to its end.
 class reporter {
 public:
-    reporter(network& net, torrent& shown, std::string program, bool json)
-        : net_(net), torrent_(shown), program_(std::move(program)), json_(json), began_(net.now()) {}
+    /// With `chat` it is also where people talk with the swarm.
+    reporter(network& net, torrent& shown, std::string program, bool json, bool chat = false)
+        : net_(net), torrent_(shown), program_(std::move(program)), json_(json), began_(net.now()) {
+        if (chat) talk_.emplace(net, shown, json, [this](const std::string& text) { say(text); });
+    }
 
     /// The first line: where others reach us.
     void listening(std::uint16_t port) {
         if (json_) {
             emit(line("listening").add("port", port).add("info_hash", torrent_.info().hash.hex()));
         } else {
-            printer_.print(program_ + ": listening on port " + std::to_string(port));
+            print(program_ + ": listening on port " + std::to_string(port));
         }
     }
 
@@ -39,6 +44,7 @@ public:
         task_group both(net_.executor());
         both.spawn(progress_loop());
         both.spawn(event_loop(both));
+        if (talk_) both.spawn(talk_->run());
         co_await both.join();
         summary();
     }
@@ -52,7 +58,14 @@ private:
         out.add("event", event);
         return out;
     }
-    void emit(json_line out) { printer_.print(out.take()); }
+    void emit(json_line out) { print(out.take()); }
+    void print(const std::string& text) {
+        if (talk_ && talk_->live()) {
+            talk_->print(text);
+        } else {
+            printer_.print(text);
+        }
+    }
 
     asio::awaitable<void> event_loop(task_group& both) {
         for (;;) {
@@ -94,16 +107,21 @@ private:
         state.note = now.state == torrent_state::checking
                          ? "checking"
                          : std::to_string(now.peers) + (now.peers == 1 ? " peer" : " peers");
-        printer_.show(state);
+        if (talk_ && talk_->live()) {
+            talk_->show(state);
+        } else {
+            printer_.show(state);
+        }
     }
 
     /// The last words: who gave and took how much.
     void summary() {
         const torrent_status now = torrent_.status();
+        if (talk_) talk_->finish();
         if (!json_) {
             printer_.finish();
-            printer_.print(program_ + ": " + human_size(now.downloaded) + " down, " + human_size(now.uploaded) +
-                           " up in " + human_duration(net_.now() - began_));
+            print(program_ + ": " + human_size(now.downloaded) + " down, " + human_size(now.uploaded) + " up in " +
+                  human_duration(net_.now() - began_));
             return;
         }
         json_array peers;
@@ -124,7 +142,13 @@ private:
 
     // One event each. What people need to know is printed; everything is for scripts.
 
-    void say(const std::string& text) { printer_.print(program_ + ": " + printable(text)); }
+    void say(const std::string& text) {
+        if (json_) {
+            emit(line("note").add("message", text));
+        } else {
+            print(program_ + ": " + printable(text));
+        }
+    }
 
     void on(const event::checking& e) {
         checked_ = e.done;
@@ -172,6 +196,17 @@ private:
             say("tracker " + e.url + ": " + e.message);
         }
     }
+    void on(const event::chat_message& e) {
+        if (json_) {
+            emit(line("chat_message")
+                     .add("name", e.from_name)
+                     .add("key", e.key.hex())
+                     .add("text", e.text)
+                     .add("time_ms", e.time_ms));
+        } else {
+            print(talk_text(e, calendar_now()));
+        }
+    }
     void on(const event::completed&) {
         if (json_) {
             emit(line("completed").add("seconds", to_seconds(net_.now() - began_)));
@@ -196,6 +231,7 @@ private:
     time_point began_;
     std::uint64_t checked_ = 0;
     progress_printer printer_;
+    std::optional<talk_line> talk_;
 };
 
 }  // namespace cohort::examples
