@@ -4,6 +4,7 @@
 #
 #   examples/demo.sh           a folder of more than 200 MB, collected from what every such machine has
 #   examples/demo.sh PATH      any file or folder
+#   examples/demo.sh chat      three people talk, meet in a room and send a file (a folder of that name: ./chat)
 #
 # Installs what is missing (Debian), builds what it needs, and ends everything it started, whatever happens.
 # COHORT_PROGRAMS=FOLDER takes the programs from there and neither installs nor builds; TMPDIR is where copies go.
@@ -22,6 +23,8 @@ case ${1:-} in
     ;;
 esac
 [ $# -le 1 ] || { echo "demo.sh: one PATH at most (see --help)" >&2; exit 2; }
+needed=(make_torrent tracker seeder leecher)
+[ "${1:-}" != chat ] || needed=(tracker chat)
 
 live=
 if [ -t 1 ] && [ "${TERM:-dumb}" != dumb ]; then live=1; fi
@@ -59,12 +62,13 @@ trap 'exit 141' PIPE
 with_parent=()
 if setpriv --pdeathsig TERM true 2>/dev/null; then with_parent=(setpriv --pdeathsig TERM); fi
 
-# start NAME PROGRAM ARGUMENTS...: output in $work/NAME.out, errors in $work/NAME.err, the process in $started.
+# start NAME PROGRAM ARGUMENTS...: output in $work/NAME.out, errors in $work/NAME.err, the process in $started. Its
+# input is $input, by default nothing.
 start() {
     local name=$1 program=$2
     shift 2
     : >"$work/$name.out" # here, not by the process: it is read at once
-    "${with_parent[@]}" "$programs/$program" "$@" >>"$work/$name.out" 2>"$work/$name.err" </dev/null &
+    "${with_parent[@]}" "$programs/$program" "$@" >>"$work/$name.out" 2>"$work/$name.err" <"${input:-/dev/null}" &
     started=$!
     running[$started]=$name
 }
@@ -123,7 +127,7 @@ build() {
     flock 9 || die "cannot lock build/demo.lock"
     if ! { cmake -S . -B build/demo -G Ninja -Wno-dev -DCMAKE_BUILD_TYPE=Release -DCOHORT_BUILD_TESTS=OFF &&
         cmake --build build/demo -j "$(parallel_jobs)" \
-            --target make_torrent tracker seeder leecher; } >"$log" 2>&1; then
+            --target "${needed[@]}"; } >"$log" 2>&1; then
         grep -E -A 5 'error|Error' "$log" | head -n 20 >&2
         die "the build failed; all of its output is in build/demo.log"
     fi
@@ -135,6 +139,14 @@ if [ -n "${COHORT_PROGRAMS:-}" ]; then
     programs=$(cd "$started_in" && realpath -- "$COHORT_PROGRAMS") || die "no folder $COHORT_PROGRAMS"
 else
     build
+fi
+
+# ---- the chat ----
+
+if [ "${1:-}" = chat ]; then
+    work=$(mktemp -d "${TMPDIR:-/tmp}/cohort-demo.XXXXXX") || die "no place for files; set TMPDIR to one"
+    . examples/support/demo_chat.sh
+    exit 0
 fi
 
 # ---- the files ----
