@@ -1,14 +1,15 @@
 #!/usr/bin/python3
 """Our WebSocket echo server beside one with npm's ws; prints a table. By hand, never as a test:
 
-    tests/bench/websocket.py BIN_DIR NODE_DIR [--rounds N] [--seconds S] [--links N] [--idle N] [--mode plain]
+    tests/bench/websocket.py BIN_DIR NODE_DIR [--rounds N] [--seconds S] [--links N] [--idle N]
 
 BIN_DIR holds the built programs (cmake with COHORT_BUILD_INTEROP=ON puts them beside the examples), NODE_DIR a
 node_modules with ws (tests/run.sh interop makes build/node). The server has one core, the client, websocket_load, the
-other; both servers get the same client. Throughput is that of messages of 100 bytes, some of them on the way on each
-link at any time, the median of the rounds. Memory of an idle link is what the server's resident memory grew by while
-1,000 links were opened and said one message each, divided by their number; it is measured 15 s later, in a process that
-has had a few links before.
+other; both servers get the same client. The encrypted rows are ours alone, with Noise in the messages and a client that
+seals and opens as well: `ws` has nothing of the kind, so they stand beside its plain ones. Throughput is that of
+messages of 100 bytes, some of them on the way on each link at any time, the median of the rounds. Memory of an idle
+link is what the server's resident memory grew by while 1,000 links were opened and said one message each, divided by
+their number; it is measured 15 s later, in a process that has had a few links before.
 """
 
 import argparse
@@ -79,24 +80,24 @@ def main():
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--links", type=int, default=64)
     parser.add_argument("--idle", type=int, default=1000)
-    parser.add_argument("--mode", choices=["plain"], default="plain")
     options = parser.parse_args()
     ours = Server("cohort", [os.path.join(options.programs, "websocket_peer"), "serve"], "/echo")
     theirs = Server("ws", ["node", os.path.join(HERE, "websocket_ws.js")], "/",
                     {"NODE_PATH": os.path.join(options.node, "node_modules")})
 
-    print(f"{'':<42}{'cohort':>12}{'ws':>12}{'ratio':>9}")
+    sealed = Server("cohort", ours.command, "/sealed")
+
+    print(f"{'':<42}{'ws':>12}{'cohort':>12}{'ratio':>9}{'encrypted':>12}{'ratio':>9}")
     for links, window in ((1, 1), (1, WINDOW), (options.links, WINDOW)):
-        figures = {ours: [], theirs: []}
+        figures = {theirs: [], ours: [], sealed: []}
         for _ in range(options.rounds):
             for server in figures:
                 figures[server].append(throughput(options, server, links, window))
-        a, b = (statistics.median(one) for one in figures.values())
-        label = f"{options.mode}, {links} link{'s' * (links > 1)}, {window} on the way, messages/s"
-        print(f"{label:<42}{a:>12,.0f}{b:>12,.0f}{a / b:>8.1f}x", flush=True)
+        b, a, c = (statistics.median(one) for one in figures.values())
+        label = f"{links} link{'s' * (links > 1)}, {window} on the way, messages/s"
+        print(f"{label:<42}{b:>12,.0f}{a:>12,.0f}{a / b:>8.1f}x{c:>12,.0f}{c / b:>8.1f}x", flush=True)
     a, b = idle_memory(options, ours), idle_memory(options, theirs)
-    label = f"{options.mode}, {options.idle} idle links, bytes each"
-    print(f"{label:<42}{a:>12,.0f}{b:>12,.0f}{a / b:>8.2f}x")
+    print(f"{options.idle} idle links, bytes each".ljust(42) + f"{b:>12,.0f}{a:>12,.0f}{a / b:>8.2f}x")
 
 
 if __name__ == "__main__":

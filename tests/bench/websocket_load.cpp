@@ -8,8 +8,11 @@
 #include <string>
 #include <vector>
 
+#include <cohort/net/noise_channel.hpp>
 #include <cohort/net/real_network.hpp>
 #include <cohort/net/task_group.hpp>
+#include <cohort/net/websocket_client.hpp>
+#include <cohort/net/websocket_pipe.hpp>
 #include <cohort/protocol/websocket.hpp>
 
 #include <unistd.h>
@@ -18,12 +21,9 @@ namespace {
 
 using namespace cohort;
 
-/// How a link is made: another carrier is another of these.
-asio::awaitable<std::unique_ptr<stream>> dial(network& net, endpoint at) { return net.connect(at); }
-
 /// Dials and leaves nothing of the handshake unread: this client checks no server.
 asio::awaitable<std::unique_ptr<stream>> open_link(network& net, endpoint at, std::string path) {
-    auto link = co_await dial(net, at);
+    auto link = co_await net.connect(at);
     const std::string head = "GET " + path +
                              " HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                              "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
@@ -73,16 +73,32 @@ asio::awaitable<void> keep_busy(network& net, stream& link, std::size_t window, 
     link.close();
 }
 
-asio::awaitable<void> measure(network& net, endpoint at, std::string path, std::size_t count, std::size_t window,
-                              double seconds, std::size_t size) {
-    std::vector<std::unique_ptr<stream>> links;
-    for (std::size_t i = 0; i < count; ++i) {
-        auto link = co_await open_link(net, at, path);
-        links.push_back(std::move(link));
+// ---- the same through encrypted channels, at the path /sealed
+
+asio::awaitable<std::unique_ptr<noise_channel>> open_channel(network& net, endpoint at, std::string path) {
+    const std::string url = "ws://" + at.to_string() + path;
+    auto socket = co_await websocket_connect(net, url);
+    std::unique_ptr<message_pipe> pipe = std::make_unique<websocket_pipe>(std::move(socket));
+    const identity self = identity::random();
+    auto out = co_await noise_channel::as_initiator(net, std::move(pipe), self);
+    co_return out;
+}
+
+asio::awaitable<void> keep_busy(noise_channel& channel, std::size_t window, std::size_t size, tally& total) {
+    const byte_vector message(size, 'm');
+    for (std::size_t i = 0; i < window; ++i) co_await channel.send(message);
+    while (!total.stop) {
+        const byte_vector back = co_await channel.receive();
+        if (back != message) throw std::runtime_error("something else came back");
+        ++total.messages;
+        co_await channel.send(message);
     }
-    tally total;
-    task_group tasks(net.executor());
-    for (const auto& link : links) tasks.spawn(keep_busy(net, *link, window, size, total));
+    channel.close();
+}
+
+// ---- both
+
+asio::awaitable<void> count(network& net, task_group& tasks, tally& total, double seconds) {
     const duration warm_up = 500ms;
     co_await net.sleep_for(warm_up);
     const time_point begin = net.now();
@@ -95,6 +111,32 @@ asio::awaitable<void> measure(network& net, endpoint at, std::string path, std::
     total.stop = true;
     tasks.cancel();
     co_await tasks.join();
+}
+
+asio::awaitable<void> measure_sealed(network& net, endpoint at, std::string path, std::size_t count_of_links,
+                                     std::size_t window, double seconds, std::size_t size) {
+    std::vector<std::unique_ptr<noise_channel>> links;
+    for (std::size_t i = 0; i < count_of_links; ++i) {
+        auto link = co_await open_channel(net, at, path);
+        links.push_back(std::move(link));
+    }
+    tally total;
+    task_group tasks(net.executor());
+    for (const auto& link : links) tasks.spawn(keep_busy(*link, window, size, total));
+    co_await count(net, tasks, total, seconds);
+}
+
+asio::awaitable<void> measure(network& net, endpoint at, std::string path, std::size_t count_of_links,
+                              std::size_t window, double seconds, std::size_t size) {
+    std::vector<std::unique_ptr<stream>> links;
+    for (std::size_t i = 0; i < count_of_links; ++i) {
+        auto link = co_await open_link(net, at, path);
+        links.push_back(std::move(link));
+    }
+    tally total;
+    task_group tasks(net.executor());
+    for (const auto& link : links) tasks.spawn(keep_busy(net, *link, window, size, total));
+    co_await count(net, tasks, total, seconds);
 }
 
 asio::awaitable<void> lie_idle(network& net, endpoint at, std::string path, std::size_t count) {
@@ -125,9 +167,13 @@ int main(int argc, char** argv) {
     const auto links = static_cast<std::size_t>(std::stoul(argv[3]));
     asio::io_context io(1);
     real_network net(io.get_executor());
-    asio::awaitable<void> work =
-        argc == 5 ? lie_idle(net, at, argv[2], links)
-                  : measure(net, at, argv[2], links, std::stoul(argv[4]), std::stod(argv[5]), std::stoul(argv[6]));
+    asio::awaitable<void> work;
+    if (argc == 5) {
+        work = lie_idle(net, at, argv[2], links);
+    } else {
+        const auto start = std::string(argv[2]) == "/sealed" ? &measure_sealed : &measure;
+        work = start(net, at, argv[2], links, std::stoul(argv[4]), std::stod(argv[5]), std::stoul(argv[6]));
+    }
     int code = 0;
     asio::co_spawn(io, std::move(work), [&code](std::exception_ptr thrown) {
         try {

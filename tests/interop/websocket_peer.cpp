@@ -1,16 +1,18 @@
 // The WebSocket programs that the scripts here and tests/bench talk with: an echo server, and clients.
 //
-//   websocket_peer serve [PORT]   echoes at /echo; shows /page, a page that tries the browser's WebSocket out
-//   websocket_peer check URL      tries out an echo server; says `ok NAME` for each step
-//   websocket_peer read URL       shows what a server sends and how it ends
+//   websocket_peer serve [PORT]   echoes at /echo, and at /sealed through a noise_channel; shows /page, a page that
+//   tries the browser's WebSocket out websocket_peer check URL      tries out an echo server; says `ok NAME` for each
+//   step websocket_peer read URL       shows what a server sends and how it ends
 #include <csignal>
 #include <cstdio>
 #include <string>
 
 #include <cohort/net/http_server.hpp>
 #include <cohort/net/listen_all.hpp>
+#include <cohort/net/noise_channel.hpp>
 #include <cohort/net/real_network.hpp>
 #include <cohort/net/websocket_client.hpp>
+#include <cohort/net/websocket_pipe.hpp>
 #include <cohort/net/websocket_server.hpp>
 
 #include <asio/signal_set.hpp>
@@ -108,13 +110,34 @@ asio::awaitable<void> echo(std::unique_ptr<websocket> with) {
     }
 }
 
+/// The same through an encrypted channel.
+asio::awaitable<void> echo_sealed(network& net, const identity& self, std::unique_ptr<websocket> with) {
+    try {
+        std::unique_ptr<message_pipe> pipe = std::make_unique<websocket_pipe>(std::move(with));
+        const auto channel = co_await noise_channel::as_responder(net, std::move(pipe), self);
+        for (;;) {
+            const byte_vector message = co_await channel->receive();
+            co_await channel->send(message);
+        }
+    } catch (const std::system_error& error) {
+        if (is_cancellation(error.code())) throw;
+    }
+}
+
 class server {
 public:
-    explicit server(network& net) : net_(net) {}
+    explicit server(network& net) : net_(net), self_(identity::random()) {}
 
     asio::awaitable<http_response> answer(http_request& request) {
         if (request.path() == "/echo") {
             http_response out = upgrade_to_websocket(net_, request, &echo, options_);
+            co_return out;
+        }
+        if (request.path() == "/sealed") {
+            const websocket_talk talk = [this](std::unique_ptr<websocket> with) {
+                return echo_sealed(net_, self_, std::move(with));
+            };
+            http_response out = upgrade_to_websocket(net_, request, talk, options_);
             co_return out;
         }
         if (request.path() == "/told") say(request.body + "\ntold");
@@ -124,6 +147,7 @@ public:
 
 private:
     network& net_;
+    const identity self_;
     const websocket_server_options options_{.link = {}, .protocols = {"cohort.1"}, .any_origin = false};
 };
 
