@@ -218,7 +218,7 @@ part_unit_room() { configure_flavour gcc-asan && run_rooms gcc-asan "$1"; }
 # The rooms with threads.
 part_tsan() {
     local room_list
-    mapfile -t room_list < <(rooms | grep -xE 'storage|swarm|chat')
+    mapfile -t room_list < <(rooms | grep -xE 'storage|swarm')
     if [ ${#room_list[@]} -eq 0 ]; then
         count tsan 0 1 0 0
         return
