@@ -127,11 +127,8 @@ inline constexpr std::array chat_command_table = {
         "forget", "", "NAME", "forget somebody's key, and take the next one that comes", {chat_argument::peer}},
     chat_command_info{"away", "", "[TEXT]", "tell the others that you are away", {}},
     chat_command_info{"back", "", "", "tell the others that you are here again", {}},
-    chat_command_info{"read",
-                      "",
-                      "[WHO]",
-                      "tell the others that you saw it; on a terminal that is automatic",
-                      {chat_argument::conversation}},
+    chat_command_info{
+        "read", "", "[WHO]", "tell others that you saw it (automatic on a terminal)", {chat_argument::conversation}},
     chat_command_info{"help", "?", "[COMMAND]", "this", {chat_argument::command}},
     chat_command_info{"quit", "q", "", "leave (or Ctrl-D)", {}},
 };
@@ -158,7 +155,7 @@ inline std::string chat_help(std::string_view topic = {}) {
     }
     if (only != nullptr) return out;
     return out + "  " + fit("@NAME [TEXT]", 26) + " talk with somebody, or in @#ROOM, from now on\n" + "  " +
-           fit("TEXT", 26) + " goes to whom you are talking with; //TEXT if it starts with a /\n";
+           fit("TEXT", 26) + " to whom you talk with; //TEXT if it begins with a /\n";
 }
 
 namespace detail {
