@@ -1,0 +1,251 @@
+// A disk in memory that loses power, runs full and fails, as a test or a lesson wants it.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <cohort/core/random.hpp>
+#include <cohort/storage/disk.hpp>
+
+namespace cohort::sim {
+
+/// What the platters hold, which outlives the programs that use it. One thread only.
+class medium {
+public:
+    explicit medium(std::uint64_t seed = 1) : random_(seed) {}
+
+    std::uint64_t bytes_left = ~std::uint64_t{0};  ///< writes beyond fail with errc::disk_full
+    /// Asked before each call that may fail, by its name: "open", "read", "write", "sync", "rename" and so on. What it
+    /// returns, if it is an error, is thrown.
+    std::function<std::error_code(const char* call, const std::string& path)> fault;
+
+    /// The power goes. What was synced stays; of the writes since then some are there, whole or torn, and others not;
+    /// of the changes of names in a directory that was not synced, the first so and so many.
+    void lose_power();
+
+    /// A medium of its own with all that is on this one: what a program that is killed goes on writing here does not
+    /// reach it.
+    std::shared_ptr<medium> clone() const;
+
+    std::uint64_t calls() const { return calls_; }  ///< that asked for a fault so far
+
+private:
+    friend class disk;
+
+    struct write {
+        std::uint64_t offset = 0;
+        byte_vector bytes;
+        std::uint64_t resized = none;  ///< or a new size
+    };
+    static constexpr std::uint64_t none = ~std::uint64_t{0};
+
+    struct file {
+        std::uint64_t inode = 0;
+        std::int64_t modified = 0;
+        byte_vector now;
+        byte_vector safe;
+        std::vector<write> since;  // what lies between the two
+    };
+    using names = std::map<std::string, std::shared_ptr<file>>;
+
+    struct name_change {
+        std::string name;
+        std::shared_ptr<file> to;  // null: the name is gone
+        std::string old_name;      // of a rename: gone in the same step
+    };
+
+    static void apply(byte_vector& to, const write& one, std::size_t size) {
+        if (one.resized != none) {
+            to.resize(static_cast<std::size_t>(one.resized));
+            return;
+        }
+        const auto end = static_cast<std::size_t>(one.offset) + size;
+        if (to.size() < end) to.resize(end);
+        std::copy_n(one.bytes.begin(), size, to.begin() + static_cast<std::ptrdiff_t>(one.offset));
+    }
+    void ask(const char* call, const std::string& path) {
+        ++calls_;
+        if (!fault) return;
+        if (const std::error_code code = fault(call, path)) raise(code, path);
+    }
+    void change_name(name_change one) {
+        apply(now_, one);
+        since_.push_back(std::move(one));
+    }
+    static void apply(names& to, const name_change& one) {
+        to.erase(one.old_name);
+        if (one.to) {
+            to[one.name] = one.to;
+        } else {
+            to.erase(one.name);
+        }
+    }
+
+    random_engine random_;
+    names now_, safe_;
+    std::vector<name_change> since_;
+    std::set<std::string> directories_;
+    std::uint64_t inodes_ = 0;
+    std::int64_t clock_ = 1;  // of changes, in nanoseconds: it only has to grow
+    std::uint64_t boots_ = 1;
+    std::uint64_t calls_ = 0;
+};
+
+inline void medium::lose_power() {
+    const auto kept = since_.empty() ? 0 : random_.below(static_cast<std::uint32_t>(since_.size()) + 1);
+    for (std::size_t i = 0; i < kept; ++i) apply(safe_, since_[i]);
+    since_.clear();
+    now_ = safe_;
+    for (auto& [name, one] : now_) {
+        for (const write& unsafe : one->since) {
+            const bool there = random_.chance(0.5);
+            const bool torn = there && !unsafe.bytes.empty() && random_.chance(0.25);
+            const auto size = static_cast<std::uint32_t>(unsafe.bytes.size());
+            if (there) apply(one->safe, unsafe, torn ? random_.below(size) : size);
+        }
+        one->since.clear();
+        one->now = one->safe;
+        one->modified = ++clock_;
+    }
+    ++boots_;
+}
+
+inline std::shared_ptr<medium> medium::clone() const {
+    auto out = std::make_shared<medium>(*this);
+    std::map<const file*, std::shared_ptr<file>> copies;
+    const auto copy_of = [&copies](std::shared_ptr<file>& one) {
+        if (!one) return;
+        auto& copy = copies[one.get()];
+        if (!copy) copy = std::make_shared<file>(*one);
+        one = copy;
+    };
+    for (names* const all : {&out->now_, &out->safe_})
+        for (auto& [name, one] : *all) copy_of(one);
+    for (name_change& one : out->since_) copy_of(one.to);
+    return out;
+}
+
+/// The medium as storage sees it. Several of these may look at one medium, one after the other.
+class disk final : public cohort::disk {
+public:
+    explicit disk(std::shared_ptr<medium> of) : medium_(std::move(of)) {}
+
+    std::unique_ptr<disk_file> open(const disk_path& path, open_mode mode) override;
+    void create_directories(const disk_path& path) override {
+        medium_->ask("mkdir", path.text());
+        medium_->directories_.insert(path.text());
+    }
+    void remove(const disk_path& path) override {
+        medium_->ask("remove", path.text());
+        if (medium_->now_.contains(path.text())) medium_->change_name({path.text(), nullptr, {}});
+    }
+    void rename(const disk_path& from, const disk_path& to) override {
+        medium_->ask("rename", from.text());
+        const auto found = medium_->now_.find(from.text());
+        if (found == medium_->now_.end()) raise(errc::file_missing, from.text());
+        medium_->change_name({to.text(), found->second, from.text()});
+    }
+    std::optional<file_stamp> stat(const disk_path& path) override {
+        medium_->ask("stat", path.text());
+        const auto found = medium_->now_.find(path.text());
+        if (found == medium_->now_.end()) return std::nullopt;
+        return stamp_of(*found->second);
+    }
+    void sync_directory(const disk_path& path) override {
+        medium_->ask("sync", path.text());
+        for (const medium::name_change& one : medium_->since_) medium::apply(medium_->safe_, one);
+        medium_->since_.clear();
+    }
+    std::string boot_id() override { return "boot " + std::to_string(medium_->boots_); }
+    std::uint64_t free_space(const std::string&) override { return medium_->bytes_left; }
+
+private:
+    class open_file;
+    static file_stamp stamp_of(const medium::file& one) { return {one.now.size(), one.modified, one.inode}; }
+
+    std::shared_ptr<medium> medium_;
+};
+
+class disk::open_file final : public disk_file {
+public:
+    open_file(std::shared_ptr<medium> on, std::shared_ptr<medium::file> what, std::string path)
+        : on_(std::move(on)), what_(std::move(what)), path_(std::move(path)) {}
+
+    std::size_t read_at(std::uint64_t offset, byte_span out) override {
+        on_->ask("read", path_);
+        const byte_vector& all = what_->now;
+        if (offset >= all.size()) return 0;
+        const std::size_t size = std::min<std::size_t>(out.size(), all.size() - static_cast<std::size_t>(offset));
+        std::copy_n(all.begin() + static_cast<std::ptrdiff_t>(offset), size, out.begin());
+        return size;
+    }
+    using disk_file::write_at;
+    void write_at(std::uint64_t offset, std::span<const byte_view> data) override {
+        on_->ask("write", path_);
+        medium::write one;
+        one.offset = offset;
+        for (const byte_view part : data) one.bytes.insert(one.bytes.end(), part.begin(), part.end());
+        const std::uint64_t end = offset + one.bytes.size();
+        grow(end);
+        change(std::move(one));
+    }
+    std::uint64_t size() override { return what_->now.size(); }
+    void resize(std::uint64_t size) override {
+        on_->ask("resize", path_);
+        medium::write one;
+        one.resized = size;
+        change(std::move(one));
+    }
+    void allocate(std::uint64_t size) override {
+        on_->ask("allocate", path_);
+        if (size <= what_->now.size()) return;
+        grow(size);
+        resize(size);
+    }
+    void sync() override {
+        on_->ask("sync", path_);
+        for (const medium::write& one : what_->since) medium::apply(what_->safe, one, one.bytes.size());
+        what_->since.clear();
+    }
+    file_stamp stamp() override { return stamp_of(*what_); }
+
+private:
+    void grow(std::uint64_t end) {
+        if (end <= what_->now.size()) return;
+        const std::uint64_t more = end - what_->now.size();
+        if (more > on_->bytes_left) raise(errc::disk_full, path_);
+        if (on_->bytes_left != ~std::uint64_t{0}) on_->bytes_left -= more;
+    }
+    void change(medium::write one) {
+        medium::apply(what_->now, one, one.bytes.size());
+        what_->since.push_back(std::move(one));
+        what_->modified = ++on_->clock_;
+    }
+
+    std::shared_ptr<medium> on_;
+    std::shared_ptr<medium::file> what_;
+    std::string path_;
+};
+
+inline std::unique_ptr<disk_file> disk::open(const disk_path& path, open_mode mode) {
+    medium_->ask("open", path.text());
+    const auto found = medium_->now_.find(path.text());
+    std::shared_ptr<medium::file> what = found == medium_->now_.end() ? nullptr : found->second;
+    if (!what && mode != open_mode::create) raise(errc::file_missing, path.text());
+    if (!what) {
+        what = std::make_shared<medium::file>();
+        what->inode = ++medium_->inodes_;
+        what->modified = ++medium_->clock_;
+        medium_->change_name({path.text(), what, {}});
+    }
+    return std::make_unique<open_file>(medium_, std::move(what), path.text());
+}
+
+}  // namespace cohort::sim

@@ -1,0 +1,112 @@
+// A world of simulated hosts, in virtual time and in one thread. One seed decides everything: the same seed and the
+// same program give the same run, event by event.
+//
+//     sim::world world(7);
+//     sim::host& here = world.add_host();
+//     sim::host& there = world.add_host({.latency = 40ms, .up = 1'000'000});
+//     world.run(meet(here, there));
+#pragma once
+
+#include <exception>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <cohort/net/asio.hpp>
+#include <cohort/sim/host.hpp>
+#include <cohort/storage/worker_pool.hpp>
+
+#include <asio/io_context.hpp>
+
+namespace cohort::sim {
+
+class world {
+public:
+    explicit world(std::uint64_t seed) : net_(std::make_shared<fabric>(seed)), all_(std::make_shared<registry>()) {}
+    ~world() { net_->time.close(); }
+    world(const world&) = delete;
+    world& operator=(const world&) = delete;
+
+    /// A host of its own address, 10.0.0.1 and so on. It lives as long as the world.
+    host& add_host(const access& at = {}) {
+        const auto number = static_cast<std::uint32_t>(hosts_.size() + 1);
+        const auto byte = [number](int shift) { return static_cast<std::uint8_t>(number >> shift); };
+        const ip_address address = ip_address::v4({10, byte(16), byte(8), byte(0)});
+        hosts_.push_back(std::make_unique<host>(io_.get_executor(), net_, all_, address, at));
+        all_->hosts[address] = hosts_.back().get();
+        return *hosts_.back();
+    }
+    const std::vector<std::unique_ptr<host>>& hosts() const { return hosts_; }
+
+    /// What resolve() answers.
+    void name(const std::string& name, const host& of) { all_->names[name].push_back(of.address()); }
+
+    clock& time() { return net_->time; }
+
+    /// Plays until `main` has ended, and returns what it returned or throws what it threw. When nothing can happen any
+    /// more, or after `limit` of virtual time, `main` is cancelled and std::runtime_error says so. What `main` started
+    /// and did not end stays, and goes on in the next run().
+    template <class T>
+    T run(asio::awaitable<T> main, duration limit = std::chrono::hours(1));
+
+private:
+    /// False when nothing can happen any more.
+    bool go_on() {
+        io_.restart();
+        if (io_.poll() > 0) return true;
+        if (net_->time.idle()) return false;
+        net_->time.step();
+        return true;
+    }
+
+    std::shared_ptr<fabric> net_;
+    std::shared_ptr<registry> all_;
+    std::vector<std::unique_ptr<host>> hosts_;
+    asio::io_context io_{1};  // ends first: what still waits in it refers to the hosts
+};
+
+template <class T>
+T world::run(asio::awaitable<T> main, duration limit) {
+    std::conditional_t<std::is_void_v<T>, bool, std::optional<T>> result{};
+    std::exception_ptr failure;
+    bool done = false;
+    const auto ended = [&](std::exception_ptr why, auto... value) {
+        failure = std::move(why);
+        if constexpr (!std::is_void_v<T>) ((result = std::move(value)), ...);
+        done = true;
+    };
+    asio::cancellation_signal stop;
+    asio::co_spawn(io_, std::move(main), asio::bind_cancellation_slot(stop.slot(), ended));
+    const time_point until = net_->time.now() + limit;
+    while (!done && net_->time.now() <= until && go_on()) {
+    }
+    if (!done) {
+        const bool late = net_->time.now() > until;
+        const std::string trouble = late ? "not done within the limit" : "all wait for what will never happen";
+        stop.emit(asio::cancellation_type::all);
+        while (!done && net_->time.now() <= until + limit && go_on()) {
+        }
+        if (!done) throw std::logic_error(trouble + ", and cancelling does not help");
+        throw std::runtime_error(trouble);
+    }
+    if (failure) std::rethrow_exception(failure);
+    if constexpr (!std::is_void_v<T>) return std::move(*result);
+}
+
+/// Runs jobs on the world's own thread, one after the other: disk work takes no virtual time.
+class jobs final : public job_runner {
+public:
+    explicit jobs(asio::any_io_executor executor) : executor_(std::move(executor)) {}
+
+    void post(std::uint32_t, std::function<void()> job) override { asio::post(executor_, std::move(job)); }
+    std::uint32_t concurrency() const override { return 1; }
+
+private:
+    asio::any_io_executor executor_;
+};
+
+}  // namespace cohort::sim

@@ -1,0 +1,141 @@
+// A swarm in a simulated world: a tracker, seeders and leechers, each on a host and a disk of its own.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <cohort/net/task_group.hpp>
+#include <cohort/protocol/metainfo_write.hpp>
+#include <cohort/sim/disk.hpp>
+#include <cohort/sim/world.hpp>
+#include <cohort/swarm/session.hpp>
+#include <cohort/tracker.hpp>
+
+#include "support/test_content.hpp"
+
+namespace cohort::test {
+
+class sim_swarm {
+public:
+    /// One node of the swarm. Its disk outlives its session.
+    struct peer {
+        sim::host* host = nullptr;
+        std::shared_ptr<sim::medium> platters;
+        std::unique_ptr<cohort::session> session;
+        std::shared_ptr<cohort::torrent> torrent;
+        std::unique_ptr<task_group> running;
+    };
+
+    sim_swarm(std::uint64_t seed, std::size_t size, std::uint32_t piece_length)
+        : world(seed), bytes(random_bytes(size, seed)), info(made_info(bytes, piece_length)) {
+        sim::host& here = world.add_host();
+        tracker_options how;
+        how.host = here.address().to_string();
+        how.interval = 60s;
+        how.min_interval = 10s;
+        tracker_ = std::make_unique<tracker>(here, std::move(how));
+        url_ = "http://" + here.address().to_string() + ":6969/announce";
+        tracking_ = std::make_unique<task_group>(here.executor());
+        tracking_->spawn(track(*tracker_));
+    }
+
+    peer& add(bool has_all, const sim::access& at = {}) {
+        peer& out = *peers.emplace_back(std::make_unique<peer>());
+        out.host = &world.add_host(at);
+        out.platters = std::make_shared<sim::medium>(world.hosts().size());
+        if (has_all) {
+            sim::disk d(out.platters);
+            d.open({"/d", info.name}, open_mode::create)->write_at(0, bytes);
+        }
+        start(out);
+        return out;
+    }
+
+    /// Begins a life of the node, with what is on its disk.
+    void start(peer& it) {
+        sim::host& net = *it.host;
+        session_options options;
+        options.addresses = {net.address()};
+        it.session = std::make_unique<session>(net, std::make_unique<sim::disk>(it.platters),
+                                               std::make_unique<sim::jobs>(net.executor()), options);
+        torrent_options how;
+        how.content.path = "/d";
+        how.announcing.more_trackers = {url_};
+        how.swarm.download_limit = download_limit;
+        it.torrent = it.session->add(info, how);
+        it.running = std::make_unique<task_group>(net.executor());
+        it.running->spawn(run_session(*it.session));
+    }
+
+    /// Ends one, in good order.
+    asio::awaitable<void> stop(peer& it) {
+        it.running->cancel();
+        try {
+            co_await it.running->join();
+        } catch (const std::system_error& error) {
+            if (!is_cancellation(error.code())) throw;
+        }
+        it.torrent.reset();
+        it.session.reset();
+    }
+
+    /// Ends all, whatever becomes of `main`.
+    void run(asio::awaitable<void> main, duration limit = 1h) {
+        std::exception_ptr failure;
+        try {
+            world.run(std::move(main), limit);
+        } catch (...) {
+            failure = std::current_exception();
+        }
+        world.run(end());
+        if (failure) std::rethrow_exception(failure);
+    }
+
+    bool has_all(const peer& it) const {
+        sim::disk d(it.platters);
+        byte_vector out(bytes.size());
+        const auto file = d.open({"/d", info.name}, open_mode::read);
+        return file->read_at(0, out) == out.size() && out == bytes && file->size() == out.size();
+    }
+
+    sim::world world;
+    byte_vector bytes;
+    metainfo info;
+    std::uint64_t download_limit = 0;
+    std::vector<std::unique_ptr<peer>> peers;
+
+private:
+    static metainfo made_info(const byte_vector& all, std::uint32_t piece_length) {
+        torrent_draft draft;
+        draft.name = "content";
+        draft.piece_length = piece_length;
+        draft.files.push_back({{}, all.size()});
+        draft.piece_hashes = hashes_of(all, piece_length);
+        std::error_code ec;
+        const byte_vector dict = write_info(draft);
+        auto out = parse_info(dict, ec);
+        if (!out) raise(ec);
+        return std::move(*out);
+    }
+    static asio::awaitable<void> track(tracker& one) { co_await one.run(); }
+    static asio::awaitable<void> run_session(session& one) { co_await one.run(); }
+
+    asio::awaitable<void> end() {
+        for (const auto& one : peers)
+            if (one->session) co_await stop(*one);
+        tracking_->cancel();
+        try {
+            co_await tracking_->join();
+        } catch (const std::system_error& error) {
+            if (!is_cancellation(error.code())) throw;
+        }
+    }
+
+    std::unique_ptr<tracker> tracker_;
+    std::unique_ptr<task_group> tracking_;
+    std::string url_;
+};
+
+}  // namespace cohort::test
