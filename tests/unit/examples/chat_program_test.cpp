@@ -31,7 +31,7 @@ identity_key key_of(std::uint8_t n) {
 /// so.
 class pretended_node {
 public:
-    explicit pretended_node(network& net) : net_(net), happened_(net.executor()), ended_(net.executor()) {}
+    explicit pretended_node(network& net) : happened_(net.executor()), ended_(net.executor()) {}
 
     std::uint16_t port() const { return 7001; }
     const identity_key& key() const { return key_; }
@@ -124,7 +124,6 @@ public:
 private:
     void note(std::string what) { log.push_back(std::move(what)); }
 
-    network& net_;
     wakeup happened_, ended_;
     std::deque<chat_node_event> events_;
     std::map<std::string, std::uint64_t> sent_;

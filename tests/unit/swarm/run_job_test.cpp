@@ -112,6 +112,10 @@ TEST_CASE("a pool that ends finishes the jobs whose waiters are gone with their 
         while (!job.begun) io.poll_one();
         job.go_on = true;
         io.run_one();
+        // The context must not go before the job has let go of it, which it has when the next one runs.
+        std::atomic<bool> idle = false;
+        pool.post(0, [&idle] { idle = true; });
+        while (!idle) std::this_thread::yield();
     }
     CHECK(job.over);
     CHECK_FALSE(job.went_on);
