@@ -149,12 +149,19 @@ class People:
     def on_terminal(self, name, *more, **options):
         terminal = Terminal(self.t, *self.arguments(name, *more), **options)
         terminal.sees(rf"{name} listens on port \d+")
+        self.is_known(name)
         return terminal
 
     def in_pipe(self, name, *more, **options):
         process = self.t.start("chat", *self.arguments(name, *more), stdin=subprocess.PIPE, **options)
         process.wait_for(rf"listens on port \d+|\"event\":\"ready\"", 15)
+        self.is_known(name)
         return process
+
+    def is_known(self, name):
+        """Waits until the others can find that person."""
+        known = lambda: [one["username"] for one in json.loads(self.tracker.get("/peers"))["peers"]]
+        testing.until(lambda: name in known(), 15, f"{name} at the tracker")
 
 
 def say(process, *lines):
