@@ -81,11 +81,12 @@ build() {
         cmake --build "$BUILD/$flavour" -j "$(parallel_jobs)" --target "$@" -- -k 0
 }
 
-# Sanitized coroutines take three times as long to compile at -O1. Line tables are all that a report needs.
+# Sanitized coroutines take three times as long to compile at -O1. Line tables are all that a report needs. g++ takes
+# nearly twice as long with UBSan as without, so undefined behaviour is looked for by Meson's clang, in all tests too.
 configure_flavour() {
     case $1 in
     gcc-asan)
-        configure gcc-asan -DCMAKE_CXX_COMPILER=g++ -DCOHORT_SANITIZE=address,undefined \
+        configure gcc-asan -DCMAKE_CXX_COMPILER=g++ -DCOHORT_SANITIZE=address \
             -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS="-O0 -g1 -Werror"
         ;;
     tsan)
