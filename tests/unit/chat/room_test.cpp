@@ -190,7 +190,7 @@ TEST_CASE("S3-W3: fifty in one room converge through comings, goings, restarts a
             how.linking.first_retry = 50ms;
             how.linking.longest_retry = 1s;
             how.meeting.announce_min = 500ms;
-            how.meeting.compare = 1s;
+            how.meeting.compare = 5s;
             people[number] = &world.start(how);
         };
         std::exception_ptr failure;
