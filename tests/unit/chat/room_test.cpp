@@ -177,8 +177,8 @@ TEST_CASE("S3-W4: a full disk holds messages back, and they go on when there is 
         REQUIRE(meanwhile.size() == 1);
         CHECK(meanwhile.front().state <= delivery::sent);
         small.bytes_left = 1'000'000'000;
-        const std::string late = co_await alice.hears();
-        CHECK(late == "while it is full");
+        const std::string arrived = co_await alice.hears();
+        CHECK(arrived == "while it is full");
         co_await world.end_people();
     });
 }
