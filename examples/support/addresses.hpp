@@ -1,7 +1,6 @@
 // The addresses that people type.
 #pragma once
 
-#include <charconv>
 #include <cstdint>
 #include <string>
 #include <system_error>
@@ -9,6 +8,7 @@
 
 #include <cohort/core/endpoint.hpp>
 #include <cohort/core/error.hpp>
+#include <cohort/core/number.hpp>
 #include <cohort/net/listen_all.hpp>
 
 namespace cohort::examples {
@@ -22,9 +22,8 @@ inline asio::awaitable<std::vector<endpoint>> resolve_peer(network& net, std::st
     }
     const std::size_t colon = text.rfind(':');
     std::uint16_t port = 0;
-    const char* const end = text.data() + text.size();
     const bool valid = colon != std::string::npos && colon > 0 &&
-                       std::from_chars(text.data() + colon + 1, end, port).ptr == end && port != 0;
+                       parse_number(std::string_view(text).substr(colon + 1), port) && port != 0;
     if (!valid) raise(std::make_error_code(std::errc::invalid_argument), "'" + text + "' is not HOST:PORT");
     const std::string host = text.substr(0, colon);
     const std::vector<ip_address> addresses = co_await net.resolve(host);

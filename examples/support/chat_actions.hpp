@@ -140,7 +140,7 @@ private:
         const std::string with = meant(command.with);
         std::optional<message_id> before;
         if (!command.before.empty()) {
-            before = parse_message_id(command.before);
+            before = message_id::parse(command.before);
             if (!before) throw std::runtime_error("\"before\" is no id of a message");
         } else if (command.again && earlier_ && earlier_->first == with) {
             before = earlier_->second;
@@ -184,7 +184,7 @@ private:
         co_return;
     }
     chat_screen::offer take_offer(std::optional<std::size_t> number, const std::string& with, const std::string& text) {
-        const std::optional<message_id> id = parse_message_id(text);
+        const std::optional<message_id> id = message_id::parse(text);
         chat_screen::offer* const found = id             ? screen_.find_offer(meant(with), *id)
                                           : with.empty() ? screen_.find_offer(number)
                                                          : screen_.newest_offer(with);

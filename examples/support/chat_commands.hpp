@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -13,6 +12,8 @@
 #include <utility>
 #include <variant>
 #include <vector>
+
+#include <cohort/core/number.hpp>
 
 #include "line_editor.hpp"
 #include "terminal.hpp"
@@ -260,9 +261,7 @@ inline std::string no_such_command(std::string_view name) {
 
 inline std::optional<std::size_t> whole_number(std::string_view text) {
     std::size_t value = 0;
-    const char* const end = text.data() + text.size();
-    const auto [rest, failure] = std::from_chars(text.data(), end, value);
-    if (text.empty() || failure != std::errc() || rest != end) return std::nullopt;
+    if (!parse_number(text, value)) return std::nullopt;
     return value;
 }
 

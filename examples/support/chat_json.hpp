@@ -44,7 +44,6 @@
 #pragma once
 
 #include <algorithm>
-#include <charconv>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -57,28 +56,6 @@
 #include <cohort/protocol/json.hpp>
 
 namespace cohort::examples {
-
-inline std::string_view json_name(delivery state) {
-    switch (state) {
-    case delivery::kept: return "kept";
-    case delivery::sent: return "sent";
-    case delivery::delivered: return "delivered";
-    case delivery::read: return "read";
-    }
-    return "";
-}
-
-/// The reverse of message_id::text(); nothing for anything else.
-inline std::optional<message_id> parse_message_id(std::string_view text) {
-    const std::size_t colon = std::min(text.find(':'), text.size());
-    const auto author = identity_key::parse(text.substr(0, colon));
-    const std::string_view number = text.substr(std::min(colon + 1, text.size()));
-    std::uint64_t seq = 0;
-    const char* const end = number.data() + number.size();
-    const auto [rest, failure] = std::from_chars(number.data(), end, seq);
-    if (!author || number.empty() || rest != end || failure != std::errc()) return std::nullopt;
-    return message_id{*author, seq};
-}
 
 namespace detail {
 
@@ -98,7 +75,7 @@ inline json_line event_json(const chat_event::message& e) {
 }
 inline json_line event_json(const chat_event::receipt& e) {
     json_line out = event_line("receipt");
-    return out.add("with", e.with).add("by", e.by).add("up_to", e.up_to.text()).add("state", json_name(e.state));
+    return out.add("with", e.with).add("by", e.by).add("up_to", e.up_to.text()).add("state", name_of(e.state));
 }
 inline json_line event_json(const chat_event::typing& e) {
     return event_line("typing").add("with", e.with).add("who", e.who).add("on", e.on);
@@ -162,7 +139,7 @@ inline json_array messages_json(const std::vector<shown_message>& messages) {
         one["time_ms"] = to_json(m.time_ms);
         one["id"] = to_json(m.id.text());
         one["own"] = to_json(m.own);
-        if (m.own) one["state"] = to_json(json_name(m.state));
+        if (m.own) one["state"] = to_json(name_of(m.state));
         out.push_back(to_json(one));
     }
     return out;

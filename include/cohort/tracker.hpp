@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <cohort/core/log.hpp>
+#include <cohort/core/number.hpp>
 #include <cohort/net/http_server.hpp>
 #include <cohort/net/listen_all.hpp>
 #include <cohort/net/udp_tracker_server.hpp>
@@ -283,8 +284,8 @@ inline http_response tracker::statistics(std::string_view query) const {
     std::size_t limit = 100;
     std::size_t offset = 0;
     while (const auto parameter = take_parameter(query)) {
-        if (parameter->name == "limit") detail::parse_number(parameter->value, limit);
-        if (parameter->name == "offset") detail::parse_number(parameter->value, offset);
+        if (parameter->name == "limit") parse_number(parameter->value, limit);
+        if (parameter->name == "offset") parse_number(parameter->value, offset);
     }
     constexpr std::size_t torrents_max = 1000;
     json_line line = tracker_statistics(registry_.totals(), counters_);

@@ -4,11 +4,13 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <variant>
 #include <vector>
 
 #include <cohort/core/endpoint.hpp>
+#include <cohort/core/number.hpp>
 #include <cohort/protocol/noise_identity.hpp>
 
 namespace cohort {
@@ -21,6 +23,16 @@ enum class delivery {
     read,       ///< the other side saw it
 };
 
+inline std::string_view name_of(delivery state) {
+    switch (state) {
+    case delivery::kept: return "kept";
+    case delivery::sent: return "sent";
+    case delivery::delivered: return "delivered";
+    case delivery::read: return "read";
+    }
+    return "";
+}
+
 /// A message's place among those of its author: the same on every node.
 struct message_id {
     identity_key author;
@@ -29,6 +41,14 @@ struct message_id {
     auto operator<=>(const message_id&) const = default;
     /// "3f…c2:17": the author's key in hexadecimal and the number.
     std::string text() const { return author.hex() + ":" + std::to_string(seq); }
+    static std::optional<message_id> parse(std::string_view text) {
+        const std::size_t colon = text.find(':');
+        if (colon == std::string_view::npos) return std::nullopt;
+        const auto author = identity_key::parse(text.substr(0, colon));
+        std::uint64_t seq = 0;
+        if (!author || !parse_number(text.substr(colon + 1), seq)) return std::nullopt;
+        return message_id{*author, seq};
+    }
 };
 
 /// One line of a conversation. `with` is a peer's name, or a room's with '#' before it.

@@ -2,16 +2,17 @@
 // and what is too much for a queue, the entries of conversations, is asked of the owner when there is room for it.
 #pragma once
 
-#include <charconv>
 #include <cstdint>
 #include <deque>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
+#include <cohort/core/number.hpp>
 #include <cohort/net/beside.hpp>
 #include <cohort/net/noise_channel.hpp>
 #include <cohort/net/wakeup.hpp>
@@ -65,9 +66,7 @@ public:
         for (const std::string& one : features) {
             if (!one.starts_with("port:")) continue;
             std::uint16_t port = 0;
-            const char* const end = one.data() + one.size();
-            const auto read = std::from_chars(one.data() + 5, end, port);
-            if (read.ec == std::errc() && read.ptr == end && port != 0) return endpoint{address().address, port};
+            if (parse_number(std::string_view(one).substr(5), port) && port != 0) return endpoint{address().address, port};
         }
         return std::nullopt;
     }

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <compare>
 #include <cstdint>
 #include <functional>
@@ -15,6 +14,7 @@
 
 #include <cohort/core/bytes.hpp>
 #include <cohort/core/endian.hpp>
+#include <cohort/core/number.hpp>
 
 namespace cohort {
 
@@ -111,8 +111,7 @@ struct endpoint {
         const auto address = ip_address::parse(std::string(host));
         if (!address || address->is_v6() != bracketed) return std::nullopt;
         std::uint16_t port = 0;
-        const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
-        if (error != std::errc{} || end != digits.data() + digits.size()) return std::nullopt;
+        if (!parse_number(digits, port)) return std::nullopt;
         return endpoint{*address, port};
     }
 };

@@ -2,8 +2,6 @@
 #pragma once
 
 #include <array>
-#include <charconv>
-#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
@@ -16,6 +14,7 @@
 #include <cohort/core/endian.hpp>
 #include <cohort/core/endpoint.hpp>
 #include <cohort/core/ids.hpp>
+#include <cohort/core/number.hpp>
 #include <cohort/protocol/announce.hpp>
 #include <cohort/protocol/percent.hpp>
 
@@ -59,12 +58,6 @@ inline std::optional<query_parameter> take_parameter(std::string_view& query) {
 }
 
 namespace detail {
-
-template <std::integral T>
-bool parse_number(std::string_view text, T& out, int base = 10) {
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out, base);
-    return error == std::errc{} && end == text.data() + text.size();
-}
 
 /// Clients write the key as up to eight hexadecimal digits, but BEP 3 practice is "any text": other text is hashed
 /// (FNV-1a), since only equality matters.

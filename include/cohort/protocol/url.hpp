@@ -3,7 +3,6 @@
 #pragma once
 
 #include <algorithm>
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -14,6 +13,7 @@
 
 #include <cohort/core/endpoint.hpp>
 #include <cohort/core/error.hpp>
+#include <cohort/core/number.hpp>
 #include <cohort/protocol/percent.hpp>
 
 namespace cohort {
@@ -129,10 +129,7 @@ inline bool parse_host(std::string_view text, url& out) {
 
 inline bool parse_port(std::string_view digits, url& out) {
     out.port = default_port(out.scheme);
-    if (!digits.empty()) {
-        const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), out.port);
-        if (error != std::errc{} || end != digits.data() + digits.size()) return false;
-    }
+    if (!digits.empty() && !parse_number(digits, out.port)) return false;
     return out.port != 0;
 }
 

@@ -62,7 +62,7 @@ inline bool is_linked(const chat_face& node, const std::string& with) {
 }
 
 inline message_id offer_id(request_values& given) {
-    const auto out = read_message_id(given.text("id"));
+    const auto out = message_id::parse(given.text("id"));
     if (!out) given.fail("id", "one as file_offered has it is needed");
     return out.value_or(message_id{});
 }
@@ -127,7 +127,7 @@ inline asio::awaitable<http_response> messages(node_pointer node, request_values
         std::min(given.number("limit", 0, std::numeric_limits<std::int64_t>::max(), usual), most));
     std::optional<message_id> before;
     if (const auto text = given.maybe_text("before")) {
-        before = read_message_id(*text);
+        before = message_id::parse(*text);
         if (!before) given.fail("before", "the id of a message is needed");
         if (!with) given.fail("with", "it is needed beside before");
     }

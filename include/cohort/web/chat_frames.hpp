@@ -10,7 +10,6 @@
 #include <vector>
 
 #include <cohort/chat/events.hpp>
-#include <cohort/protocol/announce_query.hpp>
 #include <cohort/protocol/iso_time.hpp>
 #include <cohort/protocol/json.hpp>
 
@@ -42,29 +41,7 @@ json_object chat_message_json(const shown_message& m, const std::string& own_nam
 json_object chat_peer_json(const chat_peer& peer);
 json_object chat_room_json(const chat_room_info& room);
 
-/// The reverse of message_id::text(); nothing for anything else.
-std::optional<message_id> read_message_id(std::string_view text);
-
 // ---- Machinery
-
-inline std::string_view delivery_name(delivery state) {
-    switch (state) {
-    case delivery::kept: return "kept";
-    case delivery::sent: return "sent";
-    case delivery::delivered: return "delivered";
-    case delivery::read: return "read";
-    }
-    return "";
-}
-
-inline std::optional<message_id> read_message_id(std::string_view text) {
-    const std::size_t colon = text.find(':');
-    if (colon == std::string_view::npos) return std::nullopt;
-    const auto author = identity_key::parse(text.substr(0, colon));
-    std::uint64_t seq = 0;
-    if (!author || !detail::parse_number(text.substr(colon + 1), seq)) return std::nullopt;
-    return message_id{*author, seq};
-}
 
 inline json_object chat_message_json(const shown_message& m, const std::string& own_name) {
     const bool to_us = !m.own && !m.with.starts_with('#');
@@ -72,7 +49,7 @@ inline json_object chat_message_json(const shown_message& m, const std::string& 
                     {"content", to_json(m.text)}, {"timestamp", to_json(iso_time(m.time_ms))},
                     {"id", to_json(m.id.text())}, {"with", to_json(m.with)},
                     {"own", to_json(m.own)}};
-    if (m.own) out["state"] = to_json(delivery_name(m.state));
+    if (m.own) out["state"] = to_json(name_of(m.state));
     return out;
 }
 
@@ -114,7 +91,7 @@ struct chat_framer {
         return chat_frame("receipt", {{"with", to_json(e.with)},
                                       {"by", to_json(e.by)},
                                       {"id", to_json(e.up_to.text())},
-                                      {"state", to_json(delivery_name(e.state))}});
+                                      {"state", to_json(name_of(e.state))}});
     }
     std::string operator()(const chat_event::typing& e) const {
         return chat_frame("typing", {{"from", to_json(e.who)}, {"with", to_json(e.with)}, {"on", to_json(e.on)}});

@@ -13,6 +13,7 @@
 #include <variant>
 
 #include <cohort/core/log.hpp>
+#include <cohort/core/number.hpp>
 #include <cohort/net/calendar.hpp>
 #include <cohort/net/http_message.hpp>
 #include <cohort/net/network.hpp>
@@ -203,7 +204,7 @@ inline http_response registry_routes::answer_unregister(const http_request& requ
     std::string_view query = request.query();
     while (const auto parameter = take_parameter(query)) {
         std::int64_t number = 0;
-        const bool is_number = parameter->name == "signed_at" && detail::parse_number(parameter->value, number);
+        const bool is_number = parameter->name == "signed_at" && parse_number(parameter->value, number);
         members[std::string(parameter->name)] = is_number ? to_json(number) : to_json(parameter->value);
     }
     std::string wrong;
@@ -220,9 +221,9 @@ inline http_response registry_routes::answer_peers(std::string_view query) const
     std::size_t offset = 0;
     std::optional<std::string> only;
     while (const auto parameter = take_parameter(query)) {
-        if (parameter->name == "limit" && !detail::parse_number(parameter->value, limit))
+        if (parameter->name == "limit" && !parse_number(parameter->value, limit))
             return error(400, "limit: a number is needed");
-        if (parameter->name == "offset" && !detail::parse_number(parameter->value, offset))
+        if (parameter->name == "offset" && !parse_number(parameter->value, offset))
             return error(400, "offset: a number is needed");
         if (parameter->name == "username") only = percent_decode(parameter->value).value_or("");
     }

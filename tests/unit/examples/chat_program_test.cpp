@@ -507,10 +507,10 @@ TEST_CASE("a program that is cancelled gives the terminal back") {
 
 TEST_CASE("ids of messages are read as they are written") {
     const message_id id{key_of(0xab), 17};
-    CHECK(parse_message_id(id.text()) == id);
-    for (const char* text : {"", ":", "ab:1", "x:1"}) CHECK_FALSE(parse_message_id(text).has_value());
-    CHECK_FALSE(parse_message_id(key_of(1).hex()).has_value());
-    CHECK_FALSE(parse_message_id(key_of(1).hex() + ":").has_value());
-    CHECK_FALSE(parse_message_id(key_of(1).hex() + ":-1").has_value());
-    CHECK_FALSE(parse_message_id(key_of(1).hex() + ":99999999999999999999").has_value());
+    CHECK(message_id::parse(id.text()) == id);
+    for (const char* text : {"", ":", "ab:1", "x:1"}) CHECK_FALSE(message_id::parse(text).has_value());
+    CHECK_FALSE(message_id::parse(key_of(1).hex()).has_value());
+    CHECK_FALSE(message_id::parse(key_of(1).hex() + ":").has_value());
+    CHECK_FALSE(message_id::parse(key_of(1).hex() + ":-1").has_value());
+    CHECK_FALSE(message_id::parse(key_of(1).hex() + ":99999999999999999999").has_value());
 }
