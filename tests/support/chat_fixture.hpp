@@ -41,11 +41,7 @@ public:
 
     asio::awaitable<void> stop() {
         tasks_.cancel();
-        try {
-            co_await tasks_.join();
-        } catch (const std::system_error& error) {
-            if (!is_cancellation(error.code())) throw;
-        }
+        co_await tasks_.join();
     }
 
     static constexpr duration patience = 20s;
@@ -109,11 +105,7 @@ public:
     asio::awaitable<void> end() {
         co_await end_people();
         tasks_.cancel();
-        try {
-            co_await tasks_.join();
-        } catch (const std::system_error& error) {
-            if (!is_cancellation(error.code())) throw;
-        }
+        co_await tasks_.join();
     }
 
     network& net;

@@ -72,11 +72,7 @@ public:
     /// Ends one, in good order.
     asio::awaitable<void> stop(peer& it) {
         it.running->cancel();
-        try {
-            co_await it.running->join();
-        } catch (const std::system_error& error) {
-            if (!is_cancellation(error.code())) throw;
-        }
+        co_await it.running->join();
         it.torrent.reset();
         it.session.reset();
     }
@@ -126,11 +122,7 @@ private:
         for (const auto& one : peers)
             if (one->session) co_await stop(*one);
         tracking_->cancel();
-        try {
-            co_await tracking_->join();
-        } catch (const std::system_error& error) {
-            if (!is_cancellation(error.code())) throw;
-        }
+        co_await tracking_->join();
     }
 
     std::unique_ptr<tracker> tracker_;

@@ -25,11 +25,7 @@ public:
     }
     asio::awaitable<void> end() {
         tasks_.cancel();
-        try {
-            co_await tasks_.join();
-        } catch (const std::system_error& error) {
-            if (!is_cancellation(error.code())) throw;
-        }
+        co_await tasks_.join();
     }
 
     /// A record as its owner signed it.

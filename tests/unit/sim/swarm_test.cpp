@@ -39,11 +39,7 @@ asio::awaitable<void> watch(sim_swarm& of, story& into) {
     co_await all_complete(of);
     into.took = of.world.time().now() - begun;
     notes.cancel();
-    try {
-        co_await notes.join();
-    } catch (const std::system_error& error) {
-        if (!is_cancellation(error.code())) throw;
-    }
+    co_await notes.join();
 }
 
 story play(std::uint64_t seed) {

@@ -83,11 +83,7 @@ public:
     }
     asio::awaitable<void> stop() {
         tasks_.cancel();
-        try {
-            co_await tasks_.join();
-        } catch (const std::system_error& error) {
-            if (!is_cancellation(error.code())) throw;
-        }
+        co_await tasks_.join();
     }
     asio::awaitable<std::unique_ptr<websocket>> open(std::string origin) {
         websocket_client_options how;
