@@ -28,8 +28,8 @@ public:
         std::unique_ptr<task_group> running;
     };
 
-    sim_swarm(std::uint64_t seed, std::size_t size, std::uint32_t piece_length)
-        : world(seed), bytes(random_bytes(size, seed)), info(made_info(bytes, piece_length)) {
+    sim_swarm(std::uint64_t seed_of_all, std::size_t size, std::uint32_t piece_length)
+        : seed(seed_of_all), world(seed), bytes(random_bytes(size, seed)), info(made_info(bytes, piece_length)) {
         sim::host& here = world.add_host();
         tracker_options how;
         how.host = here.address().to_string();
@@ -41,12 +41,14 @@ public:
         tracking_->spawn(track(*tracker_));
     }
 
-    peer& add(bool has_all, const sim::access& at = {}) {
+    peer& add(bool has_all, const sim::access& at = {}) { return add_at(has_all, world.add_host(at)); }
+    peer& add_at(bool has_all, sim::host& where) {
         peer& out = *peers.emplace_back(std::make_unique<peer>());
-        out.host = &world.add_host(at);
-        out.platters = std::make_shared<sim::medium>(world.hosts().size());
+        out.host = &where;
+        out.platters = std::make_shared<sim::medium>(seed + world.hosts().size());
         if (has_all) {
             sim::disk d(out.platters);
+            d.create_directories({"/d", ""});
             d.open({"/d", info.name}, open_mode::create)->write_at(0, bytes);
         }
         start(out);
@@ -96,6 +98,7 @@ public:
         return file->read_at(0, out) == out.size() && out == bytes && file->size() == out.size();
     }
 
+    const std::uint64_t seed;
     sim::world world;
     byte_vector bytes;
     metainfo info;

@@ -21,7 +21,11 @@ class medium {
 public:
     explicit medium(std::uint64_t seed = 1) : random_(seed) {}
 
-    std::uint64_t bytes_left = ~std::uint64_t{0};  ///< writes beyond fail with errc::disk_full
+    /// What needs more than so many bytes from now on fails with errc::disk_full. Space is taken and given back in
+    /// pages of 4 KiB; holes take none.
+    void leave_free(std::uint64_t bytes) { capacity_ = used() + bytes; }
+    std::uint64_t free() const { return capacity_ == unlimited ? unlimited : capacity_ - std::min(capacity_, used()); }
+
     /// Asked before each call that may fail, by its name: "open", "read", "write", "sync", "rename" and so on. What it
     /// returns, if it is an error, is thrown.
     std::function<std::error_code(const char* call, const std::string& path)> fault;
@@ -45,13 +49,16 @@ private:
         std::uint64_t resized = none;  ///< or a new size
     };
     static constexpr std::uint64_t none = ~std::uint64_t{0};
+    static constexpr std::uint64_t unlimited = ~std::uint64_t{0};
+    static constexpr std::uint64_t page_size = 4096;
 
     struct file {
         std::uint64_t inode = 0;
         std::int64_t modified = 0;
         byte_vector now;
         byte_vector safe;
-        std::vector<write> since;  // what lies between the two
+        std::set<std::uint64_t> pages;  // that take space
+        std::vector<write> since;       // what lies between the two
     };
     using names = std::map<std::string, std::shared_ptr<file>>;
 
@@ -75,6 +82,23 @@ private:
         if (!fault) return;
         if (const std::error_code code = fault(call, path)) raise(code, path);
     }
+    std::uint64_t used() const {
+        std::uint64_t out = 0;
+        for (const auto& [name, one] : now_) out += one->pages.size() * page_size;
+        return out;
+    }
+    /// Pages for these bytes, or errc::disk_full and none.
+    void occupy(file& what, std::uint64_t offset, std::uint64_t size, const std::string& path) {
+        std::set<std::uint64_t> more;
+        for (std::uint64_t page = offset / page_size; page * page_size < offset + size; ++page)
+            if (!what.pages.contains(page)) more.insert(page);
+        if (more.empty()) return;
+        if (capacity_ != unlimited && more.size() * page_size > free()) raise(errc::disk_full, path);
+        what.pages.merge(more);
+    }
+    static std::string folder_of(const std::string& name) {
+        return name.substr(0, std::max<std::size_t>(1, name.rfind('/')));
+    }
     void change_name(name_change one) {
         apply(now_, one);
         since_.push_back(std::move(one));
@@ -91,7 +115,8 @@ private:
     random_engine random_;
     names now_, safe_;
     std::vector<name_change> since_;
-    std::set<std::string> directories_;
+    std::set<std::string> directories_{"/"};
+    std::uint64_t capacity_ = unlimited;
     std::uint64_t inodes_ = 0;
     std::int64_t clock_ = 1;  // of changes, in nanoseconds: it only has to grow
     std::uint64_t boots_ = 1;
@@ -113,6 +138,7 @@ inline void medium::lose_power() {
         one->since.clear();
         one->now = one->safe;
         one->modified = ++clock_;
+        std::erase_if(one->pages, [&](std::uint64_t page) { return page * page_size >= one->now.size(); });
     }
     ++boots_;
 }
@@ -140,7 +166,8 @@ public:
     std::unique_ptr<disk_file> open(const disk_path& path, open_mode mode) override;
     void create_directories(const disk_path& path) override {
         medium_->ask("mkdir", path.text());
-        medium_->directories_.insert(path.text());
+        for (std::string name = path.text(); name != "/" && !name.empty(); name = medium::folder_of(name))
+            medium_->directories_.insert(name);
     }
     void remove(const disk_path& path) override {
         medium_->ask("remove", path.text());
@@ -160,11 +187,14 @@ public:
     }
     void sync_directory(const disk_path& path) override {
         medium_->ask("sync", path.text());
-        for (const medium::name_change& one : medium_->since_) medium::apply(medium_->safe_, one);
-        medium_->since_.clear();
+        std::erase_if(medium_->since_, [&](const medium::name_change& one) {
+            const bool here = medium::folder_of(one.name) == path.text();
+            if (here) medium::apply(medium_->safe_, one);
+            return here;
+        });
     }
     std::string boot_id() override { return "boot " + std::to_string(medium_->boots_); }
-    std::uint64_t free_space(const std::string&) override { return medium_->bytes_left; }
+    std::uint64_t free_space(const std::string&) override { return medium_->free(); }
 
 private:
     class open_file;
@@ -192,8 +222,7 @@ public:
         medium::write one;
         one.offset = offset;
         for (const byte_view part : data) one.bytes.insert(one.bytes.end(), part.begin(), part.end());
-        const std::uint64_t end = offset + one.bytes.size();
-        grow(end);
+        on_->occupy(*what_, offset, one.bytes.size(), path_);
         change(std::move(one));
     }
     std::uint64_t size() override { return what_->now.size(); }
@@ -201,13 +230,13 @@ public:
         on_->ask("resize", path_);
         medium::write one;
         one.resized = size;
+        std::erase_if(what_->pages, [&](std::uint64_t page) { return page * medium::page_size >= size; });
         change(std::move(one));
     }
     void allocate(std::uint64_t size) override {
         on_->ask("allocate", path_);
-        if (size <= what_->now.size()) return;
-        grow(size);
-        resize(size);
+        on_->occupy(*what_, 0, size, path_);
+        if (size > what_->now.size()) resize(size);
     }
     void sync() override {
         on_->ask("sync", path_);
@@ -217,12 +246,6 @@ public:
     file_stamp stamp() override { return stamp_of(*what_); }
 
 private:
-    void grow(std::uint64_t end) {
-        if (end <= what_->now.size()) return;
-        const std::uint64_t more = end - what_->now.size();
-        if (more > on_->bytes_left) raise(errc::disk_full, path_);
-        if (on_->bytes_left != ~std::uint64_t{0}) on_->bytes_left -= more;
-    }
     void change(medium::write one) {
         medium::apply(what_->now, one, one.bytes.size());
         what_->since.push_back(std::move(one));
@@ -238,7 +261,9 @@ inline std::unique_ptr<disk_file> disk::open(const disk_path& path, open_mode mo
     medium_->ask("open", path.text());
     const auto found = medium_->now_.find(path.text());
     std::shared_ptr<medium::file> what = found == medium_->now_.end() ? nullptr : found->second;
-    if (!what && mode != open_mode::create) raise(errc::file_missing, path.text());
+    const bool may_be_made =
+        mode == open_mode::create && medium_->directories_.contains(medium::folder_of(path.text()));
+    if (!what && !may_be_made) raise(errc::file_missing, path.text());
     if (!what) {
         what = std::make_shared<medium::file>();
         what->inode = ++medium_->inodes_;

@@ -1,9 +1,9 @@
 // A simulated machine on the net, which is a `network` like the real one: everything that waits runs on it unchanged.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
-#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <cohort/net/network.hpp>
+#include <cohort/sim/nat.hpp>
 #include <cohort/sim/stream.hpp>
 
 namespace cohort::sim {
@@ -19,6 +20,7 @@ namespace cohort::sim {
 /// What all hosts of a world share.
 struct registry {
     std::map<ip_address, class host*> hosts;
+    std::map<ip_address, std::shared_ptr<nat>> nats;
     std::map<std::string, std::vector<ip_address>> names;
 };
 
@@ -26,17 +28,16 @@ struct registry {
 class host final : public network {
 public:
     host(asio::any_io_executor executor, std::shared_ptr<fabric> net, std::shared_ptr<registry> all,
-         const ip_address& address, const access& at)
+         const ip_address& address, std::shared_ptr<line> at, std::shared_ptr<nat> router)
         : executor_(std::move(executor)),
           net_(std::move(net)),
           all_(std::move(all)),
-          line_(std::make_shared<line>()),
-          random_(net_->random()) {
-        line_->address = address;
-        line_->at = at;
-    }
+          address_(address),
+          line_(std::move(at)),
+          router_(std::move(router)),
+          random_(net_->random()) {}
 
-    const ip_address& address() const { return line_->address; }
+    const ip_address& address() const { return address_; }
 
     /// Pulls the plug of the net, or puts it back. Connections outlast a short while.
     void set_online(bool yes) { line_->up = yes; }
@@ -73,12 +74,46 @@ private:
         if (++last_port_ < 49152) last_port_ = 49152;
         return last_port_;
     }
-    void take(std::uint16_t port, const endpoint& from, byte_vector bytes);
-    endpoint own(endpoint at, const std::function<bool(std::uint16_t)>& is_taken);
+    void take(const endpoint& at, const endpoint& from, byte_vector bytes);
+    template <class T>
+    endpoint own(endpoint at, const std::map<endpoint, T*>& bound);
+
+    /// What is bound to that address, or to all of its family.
+    template <class T>
+    static T* bound_to(const endpoint& at, const std::map<endpoint, T*>& bound) {
+        const ip_address all = at.address.is_v6() ? ip_address::v6({}) : ip_address::v4(0);
+        for (const ip_address& address : {at.address, all})
+            if (const auto found = bound.find({address, at.port}); found != bound.end()) return found->second;
+        return nullptr;
+    }
+
+    /// The host of that address as it can be reached from here: not through its router, unless that is ours too.
     host* find(const ip_address& address) {
         if (address.is_loopback()) return this;
         const auto found = all_->hosts.find(address);
-        return found == all_->hosts.end() ? nullptr : found->second;
+        const bool there = found != all_->hosts.end() && (!found->second->router_ || found->second->router_ == router_);
+        return there ? found->second : nullptr;
+    }
+    std::shared_ptr<nat> find_router(const ip_address& address) const {
+        const auto found = all_->nats.find(address);
+        return found == all_->nats.end() ? nullptr : found->second;
+    }
+    /// The line at whose end an address is; null if there is none.
+    std::shared_ptr<line> line_to(const ip_address& address) {
+        if (const host* const other = find(address)) return other->line_;
+        const auto router = find_router(address);
+        return router ? router->outside() : nullptr;
+    }
+    /// Where what is sent to `to` ends up, once it is there.
+    struct arrival_place {
+        host* who = nullptr;
+        endpoint at;
+    };
+    arrival_place door_of(const endpoint& to);
+    /// On the other side of our router.
+    bool is_outside(const ip_address& address) {
+        const host* const other = find(address);
+        return router_ && (other == nullptr || other->router_ != router_);
     }
     void remember(const std::shared_ptr<connection>& one) {
         std::erase_if(connections_, [](const auto& old) { return old.expired(); });
@@ -88,10 +123,12 @@ private:
     asio::any_io_executor executor_;
     std::shared_ptr<fabric> net_;
     std::shared_ptr<registry> all_;
+    ip_address address_;
     std::shared_ptr<line> line_;
+    std::shared_ptr<nat> router_;  // null: none
     random_engine random_;
-    std::map<std::uint16_t, door*> doors_;
-    std::map<std::uint16_t, socket*> sockets_;
+    std::map<endpoint, door*> doors_;
+    std::map<endpoint, socket*> sockets_;
     std::vector<std::weak_ptr<connection>> connections_;
     std::uint16_t last_port_ = 49151;
 };
@@ -135,10 +172,18 @@ inline asio::awaitable<std::vector<ip_address>> host::resolve(std::string name) 
     co_return found->second;
 }
 
-inline endpoint host::own(endpoint at, const std::function<bool(std::uint16_t)>& is_taken) {
+template <class T>
+endpoint host::own(endpoint at, const std::map<endpoint, T*>& bound) {
     const bool ours = at.address == address() || at.address.is_loopback() ||
                       (at.address.is_unspecified() && at.address.is_v6() == address().is_v6());
     if (!ours) raise(std::make_error_code(std::errc::address_not_available), at.to_string());
+    const auto is_taken = [&](std::uint16_t port) {
+        return std::any_of(bound.begin(), bound.end(), [&](const auto& other) {
+            const ip_address& address = other.first.address;
+            const bool same = address == at.address || address.is_unspecified() || at.address.is_unspecified();
+            return other.first.port == port && same;
+        });
+    };
     if (at.port == 0) {
         do at.port = free_port();
         while (is_taken(at.port));
@@ -151,76 +196,94 @@ inline endpoint host::own(endpoint at, const std::function<bool(std::uint16_t)>&
 
 class host::door final : public listener {
 public:
-    door(host& owner, const endpoint& at) : owner_(owner), at_(at), came_(owner.executor_) {
-        owner_.doors_[at.port] = this;
+    door(host& owner, const endpoint& at) : owner_(owner), at_(at), here_(std::make_shared<queue>(owner.executor_)) {
+        owner_.doors_[at] = this;
     }
     ~door() override { close(); }
 
-    asio::awaitable<std::unique_ptr<stream>> accept() override {
-        while (waiting_.empty() && !closed_) co_await came_.wait();
-        if (closed_) raise(asio::error::operation_aborted);
-        std::unique_ptr<stream> out = std::move(waiting_.front());
-        waiting_.pop_front();
-        co_return out;
-    }
+    asio::awaitable<std::unique_ptr<stream>> accept() override { return next(here_); }
     endpoint local_endpoint() const override { return at_; }
     void close() noexcept override {
-        if (std::exchange(closed_, true)) return;
-        owner_.doors_.erase(at_.port);
-        waiting_.clear();
-        came_.notify();
+        if (std::exchange(here_->closed, true)) return;
+        owner_.doors_.erase(at_);
+        here_->waiting.clear();
+        here_->came.notify();
     }
 
-    bool is_full() const { return waiting_.size() >= backlog; }
+    bool is_full() const { return here_->waiting.size() >= backlog; }
     void bring(std::unique_ptr<stream> link) {
-        waiting_.push_back(std::move(link));
-        came_.notify();
+        here_->waiting.push_back(std::move(link));
+        here_->came.notify();
     }
 
 private:
+    /// Shared with who waits at the door, and may do so a moment longer than the door is there.
+    struct queue {
+        explicit queue(const asio::any_io_executor& executor) : came(executor) {}
+        wakeup came;
+        std::deque<std::unique_ptr<stream>> waiting;
+        bool closed = false;
+    };
+    static asio::awaitable<std::unique_ptr<stream>> next(std::shared_ptr<queue> from) {
+        while (from->waiting.empty() && !from->closed) co_await from->came.wait();
+        if (from->closed) raise(asio::error::operation_aborted);
+        std::unique_ptr<stream> out = std::move(from->waiting.front());
+        from->waiting.pop_front();
+        co_return out;
+    }
+
     host& owner_;
     endpoint at_;
-    wakeup came_;
-    std::deque<std::unique_ptr<stream>> waiting_;
-    bool closed_ = false;
+    std::shared_ptr<queue> here_;
 };
 
 inline std::unique_ptr<listener> host::listen(endpoint at) {
-    const endpoint mine = own(at, [this](std::uint16_t port) { return doors_.contains(port); });
+    const endpoint mine = own(at, doors_);
     return std::make_unique<door>(*this, mine);
 }
 
+inline host::arrival_place host::door_of(const endpoint& to) {
+    if (host* const direct = find(to.address)) return {direct, to};
+    const auto router = find_router(to.address);
+    const auto inside = router ? router->forwarded(to.port) : std::nullopt;
+    if (!inside) return {};
+    const auto found = all_->hosts.find(inside->address);
+    if (found == all_->hosts.end()) return {};
+    return {found->second, *inside};
+}
+
 inline asio::awaitable<std::unique_ptr<stream>> host::connect(endpoint to) {
-    host* const other = find(to.address);
-    if (other == nullptr) raise(std::make_error_code(std::errc::host_unreachable), to.to_string());
+    const std::shared_ptr<line> way = line_to(to.address);
+    if (!way) raise(std::make_error_code(std::errc::host_unreachable), to.to_string());
     const time_point until = now() + longest_try;
     duration pause = 1s;
-    // Whoever is off the net answers nothing, not even that nobody listens.
-    while (!fabric::reach(*line_, *other->line_) || net_->is_lost(*line_, *other->line_)) {
+    arrival_place there = door_of(to);
+    // Whoever is off the net answers nothing, not even that nobody listens; no more does a router.
+    while (!there.who || !fabric::reach(*line_, *way) || net_->is_lost(*line_, *way)) {
         if (now() + pause > until) {
             co_await sleep_until(until);
             raise(asio::error::timed_out, to.to_string());
         }
         co_await sleep_for(pause);
         pause *= 2;
+        there = door_of(to);
     }
-    const duration there = net_->latency(*line_, *other->line_);
-    co_await sleep_for(there);
-    const auto listening = other->doors_.find(to.port);
-    const bool refused = listening == other->doors_.end() || listening->second->is_full();
+    const duration onward = net_->latency(*line_, *way);
+    co_await sleep_for(onward);
+    door* const listening = bound_to(there.at, there.who->doors_);
     std::unique_ptr<stream> out;
-    if (!refused) {
-        const ip_address from = to.address.is_loopback() ? to.address : address();
-        const auto whole =
-            std::make_shared<connection>(executor_, net_, line_, endpoint{from, free_port()}, other->line_, to);
+    if (listening != nullptr && !listening->is_full()) {
+        endpoint from{to.address.is_loopback() ? to.address : address(), free_port()};
+        if (is_outside(to.address)) from = {router_->address(), router_->next_port()};
+        const auto whole = std::make_shared<connection>(executor_, net_, line_, from, way, to);
         remember(whole);
-        if (other != this) other->remember(whole);
+        if (there.who != this) there.who->remember(whole);
         out = std::make_unique<end_of_connection>(whole, 0);
-        listening->second->bring(std::make_unique<end_of_connection>(whole, 1));
+        listening->bring(std::make_unique<end_of_connection>(whole, 1));
     }
-    const duration back = net_->latency(*other->line_, *line_);
+    const duration back = net_->latency(*way, *line_);
     co_await sleep_for(back);
-    if (refused) raise(asio::error::connection_refused, to.to_string());
+    if (!out) raise(asio::error::connection_refused, to.to_string());
     co_return out;
 }
 
@@ -228,70 +291,85 @@ inline asio::awaitable<std::unique_ptr<stream>> host::connect(endpoint to) {
 
 class host::socket final : public datagram_socket {
 public:
-    socket(host& owner, const endpoint& at) : owner_(owner), at_(at), came_(owner.executor_) {
-        owner_.sockets_[at.port] = this;
+    socket(host& owner, const endpoint& at) : owner_(owner), at_(at), here_(std::make_shared<queue>(owner.executor_)) {
+        owner_.sockets_[at] = this;
     }
     ~socket() override { close(); }
 
-    asio::awaitable<arrival> receive(byte_span into) override {
-        while (arrived_.empty() && !closed_) co_await came_.wait();
-        if (closed_) raise(asio::error::operation_aborted);
-        const auto first = std::move(arrived_.front());
-        arrived_.pop_front();
-        const std::size_t size = std::min(into.size(), first.second.size());
-        std::copy_n(first.second.begin(), size, into.begin());
-        co_return arrival{size, first.first};
-    }
+    asio::awaitable<arrival> receive(byte_span into) override { return next(here_, into); }
 
     asio::awaitable<void> send(endpoint to, byte_view bytes) override {
-        if (closed_) raise(asio::error::operation_aborted);
-        host* const other = owner_.find(to.address);
-        const fabric& net = *owner_.net_;
-        if (other == nullptr || !fabric::reach(*owner_.line_, *other->line_)) co_return;
-        if (net.backlog(*owner_.line_) > owner_.line_->at.queue) co_return;
-        if (owner_.net_->is_lost(*owner_.line_, *other->line_)) co_return;
-        const ip_address address = to.address.is_loopback() ? to.address : owner_.address();
-        const endpoint from{address, at_.port};
-        // Each takes its own time, so that a later one may come earlier.
-        const time_point at = owner_.net_->arrival(*owner_.line_, *other->line_, bytes.size());
-        byte_vector copy(bytes.begin(), bytes.end());
-        owner_.net_->time.at(at, [all = owner_.all_, address_of = other->address(), port = to.port, from,
-                                  copy = std::move(copy)]() mutable {
-            const auto found = all->hosts.find(address_of);
-            if (found != all->hosts.end()) found->second->take(port, from, std::move(copy));
-        });
+        if (here_->closed) raise(asio::error::operation_aborted);
+        send_now(to, bytes);
+        co_return;
     }
     endpoint local_endpoint() const override { return at_; }
     void close() noexcept override {
-        if (std::exchange(closed_, true)) return;
-        owner_.sockets_.erase(at_.port);
-        came_.notify();
+        if (std::exchange(here_->closed, true)) return;
+        owner_.sockets_.erase(at_);
+        here_->came.notify();
     }
 
     void take(const endpoint& from, byte_vector bytes) {
-        if (arrived_.size() >= most_waiting) return;
-        arrived_.emplace_back(from, std::move(bytes));
-        came_.notify();
+        if (here_->arrived.size() >= most_waiting) return;
+        here_->arrived.emplace_back(from, std::move(bytes));
+        here_->came.notify();
     }
 
 private:
     static constexpr std::size_t most_waiting = 256;
 
+    /// Shared with who waits for the next one, as a door's.
+    struct queue {
+        explicit queue(const asio::any_io_executor& executor) : came(executor) {}
+        wakeup came;
+        std::deque<std::pair<endpoint, byte_vector>> arrived;
+        bool closed = false;
+    };
+    static asio::awaitable<arrival> next(std::shared_ptr<queue> from, byte_span into) {
+        while (from->arrived.empty() && !from->closed) co_await from->came.wait();
+        if (from->closed) raise(asio::error::operation_aborted);
+        const auto first = std::move(from->arrived.front());
+        from->arrived.pop_front();
+        const std::size_t size = std::min(into.size(), first.second.size());
+        std::copy_n(first.second.begin(), size, into.begin());
+        co_return arrival{size, first.first};
+    }
+
+    void send_now(const endpoint& to, byte_view bytes) {
+        fabric& net = *owner_.net_;
+        line& here = *owner_.line_;
+        const std::shared_ptr<line> way = owner_.line_to(to.address);
+        endpoint from{to.address.is_loopback() ? to.address : owner_.address(), at_.port};
+        if (owner_.is_outside(to.address)) from = owner_.router_->outward(from, to, net.time.now());
+        if (!way || !fabric::reach(here, *way) || net.backlog(here) > here.at.queue || net.is_lost(here, *way)) return;
+        // Each takes its own time, so that a later one may come earlier. Who is there is seen when it comes.
+        const time_point at = net.arrival(here, *way, bytes.size());
+        byte_vector copy(bytes.begin(), bytes.end());
+        host* const direct = owner_.find(to.address);
+        net.time.at(at, [all = owner_.all_, router = owner_.find_router(to.address), own_net = owner_.net_, direct, to,
+                         from, copy = std::move(copy)]() mutable {
+            if (direct != nullptr) return direct->take(to, from, std::move(copy));
+            const auto inside = router->inward(to.port, from, own_net->time.now());
+            if (!inside) return;
+            const auto found = all->hosts.find(inside->address);
+            if (found != all->hosts.end()) found->second->take(*inside, from, std::move(copy));
+        });
+    }
+
     host& owner_;
     endpoint at_;
-    wakeup came_;
-    std::deque<std::pair<endpoint, byte_vector>> arrived_;
-    bool closed_ = false;
+    std::shared_ptr<queue> here_;
 };
 
 inline std::unique_ptr<datagram_socket> host::bind_udp(endpoint at) {
-    const endpoint mine = own(at, [this](std::uint16_t port) { return sockets_.contains(port); });
+    const endpoint mine = own(at, sockets_);
     return std::make_unique<socket>(*this, mine);
 }
 
-inline void host::take(std::uint16_t port, const endpoint& from, byte_vector bytes) {
-    const auto found = sockets_.find(port);
-    if (found != sockets_.end() && line_->up) found->second->take(from, std::move(bytes));
+inline void host::take(const endpoint& at, const endpoint& from, byte_vector bytes) {
+    socket* const bound = bound_to(at, sockets_);
+    if (bound != nullptr && line_->up) bound->take(from, std::move(bytes));
 }
 
 }  // namespace cohort::sim

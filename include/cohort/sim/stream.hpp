@@ -45,6 +45,7 @@ public:
         struct packet {
             byte_vector bytes;  // none: the end
             time_point at;
+            bool lost = false;  // however often it was sent
         };
         std::deque<packet> on_the_way;  // from this side, in order
         bool arriving = false;          // an event for the first of them is planned
@@ -139,9 +140,14 @@ private:
         line &from = *mine.where, &to = *sides[1 - me].where;
         mine.under_way += bytes.size();
         time_point at = net_->arrival(from, to, bytes.size());
-        while (net_->is_lost(from, to)) at += resend + 2 * net_->latency(from, to);
+        const time_point latest = at + give_up;
+        bool lost = net_->is_lost(from, to);
+        while (lost && at < latest) {
+            at += resend + 2 * net_->latency(from, to);
+            lost = net_->is_lost(from, to);
+        }
         if (!mine.on_the_way.empty()) at = std::max(at, mine.on_the_way.back().at);
-        mine.on_the_way.push_back({std::move(bytes), at});
+        mine.on_the_way.push_back({std::move(bytes), at, lost});
         plan(me);
     }
 
@@ -157,6 +163,7 @@ private:
         side& other = sides[1 - me];
         mine.arriving = false;
         if (!fabric::reach(*mine.where, *other.where)) return wait_for_a_way(me);
+        if (mine.on_the_way.front().lost) return break_off(me);
         mine.cut_since.reset();
         byte_vector bytes = std::move(mine.on_the_way.front().bytes);
         mine.on_the_way.pop_front();
@@ -175,12 +182,14 @@ private:
         side& mine = sides[me];
         const time_point now = net_->time.now();
         if (!mine.cut_since) mine.cut_since = now;
-        if (now - *mine.cut_since >= give_up) {
-            mine.on_the_way.clear();
-            return fail(me, asio::error::timed_out);
-        }
+        if (now - *mine.cut_since >= give_up) return break_off(me);
         mine.on_the_way.front().at = now + resend;
         plan(me);
+    }
+
+    void break_off(std::size_t me) {
+        sides[me].on_the_way.clear();
+        fail(me, asio::error::timed_out);
     }
 
     void break_later(std::size_t me) {

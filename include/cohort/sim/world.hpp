@@ -32,14 +32,16 @@ public:
     world& operator=(const world&) = delete;
 
     /// A host of its own address, 10.0.0.1 and so on. It lives as long as the world.
-    host& add_host(const access& at = {}) {
-        const auto number = static_cast<std::uint32_t>(hosts_.size() + 1);
-        const auto byte = [number](int shift) { return static_cast<std::uint8_t>(number >> shift); };
-        const ip_address address = ip_address::v4({10, byte(16), byte(8), byte(0)});
-        hosts_.push_back(std::make_unique<host>(io_.get_executor(), net_, all_, address, at));
-        all_->hosts[address] = hosts_.back().get();
-        return *hosts_.back();
+    host& add_host(const access& at = {}) { return place(line_of(at), nullptr); }
+
+    /// A router with an address of its own, which hosts behind it share.
+    std::shared_ptr<nat> add_nat(nat_kind kind, const access& at = {}) {
+        const auto out = std::make_shared<nat>(kind, line_of(at));
+        all_->nats[out->address()] = out;
+        return out;
     }
+    /// A host behind a router, on the router's line, with an address that only hosts behind the same router reach.
+    host& add_host(const std::shared_ptr<nat>& behind) { return place(behind->outside(), behind); }
     const std::vector<std::unique_ptr<host>>& hosts() const { return hosts_; }
 
     /// What resolve() answers.
@@ -54,6 +56,21 @@ public:
     T run(asio::awaitable<T> main, duration limit = std::chrono::hours(1));
 
 private:
+    std::shared_ptr<line> line_of(const access& at) {
+        const auto out = std::make_shared<line>();
+        out->address = ip_address::v4(0x0a000000 + ++lines_);
+        out->at = at;
+        return out;
+    }
+    host& place(std::shared_ptr<line> at, std::shared_ptr<nat> behind) {
+        const auto number = static_cast<std::uint32_t>(hosts_.size() + 1);
+        const ip_address address = behind ? ip_address::v4(0xc0a80000 + number) : at->address;  // 192.168.0.0
+        hosts_.push_back(
+            std::make_unique<host>(io_.get_executor(), net_, all_, address, std::move(at), std::move(behind)));
+        all_->hosts[address] = hosts_.back().get();
+        return *hosts_.back();
+    }
+
     /// False when nothing can happen any more.
     bool go_on() {
         io_.restart();
@@ -66,20 +83,26 @@ private:
     std::shared_ptr<fabric> net_;
     std::shared_ptr<registry> all_;
     std::vector<std::unique_ptr<host>> hosts_;
+    std::uint32_t lines_ = 0;
     asio::io_context io_{1};  // ends first: what still waits in it refers to the hosts
 };
 
 template <class T>
 T world::run(asio::awaitable<T> main, duration limit) {
-    std::conditional_t<std::is_void_v<T>, bool, std::optional<T>> result{};
-    std::exception_ptr failure;
-    bool done = false;
-    const auto ended = [&](std::exception_ptr why, auto... value) {
-        failure = std::move(why);
-        if constexpr (!std::is_void_v<T>) ((result = std::move(value)), ...);
-        done = true;
+    struct outcome {
+        std::conditional_t<std::is_void_v<T>, bool, std::optional<T>> result{};
+        std::exception_ptr failure;
+        bool done = false;
+        asio::cancellation_signal stop;
     };
-    asio::cancellation_signal stop;
+    // Shared, because what does not end when it is cancelled outlives this call.
+    const auto main_of_all = std::make_shared<outcome>();
+    const auto ended = [main_of_all](std::exception_ptr why, auto... value) {
+        main_of_all->failure = std::move(why);
+        if constexpr (!std::is_void_v<T>) ((main_of_all->result = std::move(value)), ...);
+        main_of_all->done = true;
+    };
+    auto& [result, failure, done, stop] = *main_of_all;
     asio::co_spawn(io_, std::move(main), asio::bind_cancellation_slot(stop.slot(), ended));
     const time_point until = net_->time.now() + limit;
     while (!done && net_->time.now() <= until && go_on()) {

@@ -55,6 +55,7 @@ TEST_CASE("a loss of power keeps what was synced, and of the rest what chance wi
     for (std::uint64_t seed = 1; seed <= 200; ++seed) {
         const auto platters = std::make_shared<sim::medium>(seed);
         sim::disk d(platters);
+        d.create_directories({"/d", ""});
         const std::string boot = d.boot_id();
         write(d, "a", "safe", true);
         d.sync_directory({"/d", ""});
@@ -84,6 +85,7 @@ TEST_CASE("a rename that was not synced happened whole or not at all") {
     for (std::uint64_t seed = 1; seed <= 50; ++seed) {
         const auto platters = std::make_shared<sim::medium>(seed);
         sim::disk d(platters);
+        d.create_directories({"/d", ""});
         write(d, "old", "old", true);
         write(d, "new", "new", true);
         d.sync_directory({"/d", ""});
@@ -97,17 +99,43 @@ TEST_CASE("a rename that was not synced happened whole or not at all") {
 TEST_CASE("a disk runs full, and any call can be made to fail") {
     const auto platters = std::make_shared<sim::medium>();
     sim::disk d(platters);
-    platters->bytes_left = 6;
+    d.create_directories({"/d", ""});
+    platters->leave_free(6000);
     write(d, "a", "four", false);
+    CHECK(d.free_space("/d") == 6000 - 4096);
     CHECK(failure_of([&] { write(d, "b", "four", false); }) == errc::disk_full);
-    write(d, "a", "FOUR", false);
-    CHECK(d.free_space("/d") == 2);
-    platters->bytes_left = 100;
+    write(d, "a", "FOUR and more of the same page", false);
+    // A hole takes no space, what is reserved does; what is removed gives it back.
+    const auto file = d.open({"/d", "a"}, open_mode::read_write);
+    file->resize(1'000'000);
+    CHECK(failure_of([&] { file->write_at(100'000, as_bytes("four")); }) == errc::disk_full);
+    CHECK(failure_of([&] { file->allocate(1'000'000); }) == errc::disk_full);
+    d.remove({"/d", "a"});
+    CHECK(d.free_space("/d") == 6000);
+    write(d, "b", "four", false);
+    platters->leave_free(100'000);
     const std::uint64_t calls = platters->calls();
     platters->fault = [](const char* call, const std::string&) {
         return std::string(call) == "sync" ? make_error_code(errc::disk_failed) : std::error_code();
     };
-    CHECK(failure_of([&] { write(d, "b", "four", true); }) == errc::disk_failed);
-    CHECK(text_of(d, "b") == "four");
+    CHECK(failure_of([&] { write(d, "b", "five", true); }) == errc::disk_failed);
+    CHECK(text_of(d, "b") == "five");
     CHECK(platters->calls() > calls);
+}
+
+TEST_CASE("names are safe in the folder that was synced, and only there; no file is made in a folder that is not") {
+    bool gone = false;
+    for (std::uint64_t seed = 1; seed <= 50; ++seed) {
+        const auto platters = std::make_shared<sim::medium>(seed);
+        sim::disk d(platters);
+        CHECK(failure_of([&] { write(d, "a", "text", false); }) == errc::file_missing);
+        d.create_directories({"/d", "below"});
+        write(d, "a", "text", true);
+        write(d, "below/b", "text", true);
+        d.sync_directory({"/d", ""});
+        platters->lose_power();
+        CHECK(text_of(d, "a") == "text");
+        gone = gone || !d.stat({"/d", "below/b"});
+    }
+    CHECK(gone);
 }

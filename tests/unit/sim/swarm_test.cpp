@@ -92,7 +92,7 @@ TEST_CASE("a leecher whose power goes again and again claims nothing that is not
         swarm.add(true, {.latency = 5ms, .up = 500'000});
         sim_swarm::peer& victim = swarm.add(false, {.latency = 5ms});
         const auto lives = [](sim_swarm& of, sim_swarm::peer& it) -> asio::awaitable<void> {
-            random_engine random(of.world.hosts().size());
+            random_engine random(of.seed);
             for (int life = 0; life < 6; ++life) {
                 const auto pause = std::chrono::milliseconds(100 + random.below(1200));
                 co_await it.host->sleep_for(pause);

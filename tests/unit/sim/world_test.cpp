@@ -298,3 +298,66 @@ TEST_CASE("a world may end while much goes on in it") {
     };
     world.run(begin(here, there));
 }
+
+TEST_CASE("what is bound to one address is not reached at another, and two addresses have the same port") {
+    sim::world world(11);
+    sim::host& here = world.add_host();
+    sim::host& there = world.add_host();
+    const auto talk = [](sim::host& a, sim::host& b) -> asio::awaitable<void> {
+        const endpoint local{ip_address::loopback_v4(), port}, open{b.address(), port};
+        const endpoint all{ip_address::v4(0), port + 1}, reached{b.address(), port + 1};
+        const auto inner = b.listen(local);
+        std::error_code why;
+        co_await store_error(why, a.connect(open));
+        CHECK(why == asio::error::connection_refused);
+        const auto outer = b.listen(open);
+        const auto everywhere = b.listen(all);
+        CHECK(failure_of([&] { b.listen(reached); }) == std::errc::address_in_use);
+        const auto one = co_await a.connect(open);
+        const auto two = co_await a.connect(reached);
+        const auto own = co_await b.connect(local);
+        CHECK(own->remote_endpoint() == local);
+    };
+    world.run(talk(here, there));
+}
+
+TEST_CASE("who waits at a door that goes away is told") {
+    sim::world world(12);
+    sim::host& here = world.add_host();
+    const auto wait = [](sim::host& at) -> asio::awaitable<void> {
+        const endpoint where{at.address(), port};
+        auto door = at.listen(where);
+        auto socket = at.bind_udp(where);
+        byte_vector buffer(10);
+        std::error_code why, other;
+        task_group waiting(at.executor());
+        waiting.spawn(store_error(why, door->accept()));
+        waiting.spawn(store_error(other, socket->receive(buffer)));
+        co_await at.sleep_for(1s);
+        door.reset();
+        socket.reset();
+        co_await waiting.join();
+        CHECK(why == asio::error::operation_aborted);
+        CHECK(other == asio::error::operation_aborted);
+    };
+    world.run(wait(here));
+}
+
+TEST_CASE("a line that loses everything ends a connection") {
+    sim::world world(13);
+    sim::host& here = world.add_host();
+    sim::host& there = world.add_host();
+    const auto talk = [](sim::host& a, sim::host& b) -> asio::awaitable<void> {
+        const endpoint at{b.address(), port};
+        const auto door = b.listen(at);
+        const auto link = co_await a.connect(at);
+        a.line_quality().loss = 1;
+        const byte_vector word{1, 2, 3};
+        byte_vector buffer(10);
+        co_await write_all(*link, word);
+        std::error_code why;
+        co_await store_error(why, link->read_some(buffer));
+        CHECK(why == asio::error::timed_out);
+    };
+    world.run(talk(here, there));
+}
