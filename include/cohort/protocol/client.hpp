@@ -11,6 +11,7 @@ namespace cohort {
 
 /// What peers and torrents are told about the program (BEP 10 `v`, `created by`).
 inline constexpr std::string_view client_name = "cohort 0.1";
+inline constexpr std::string_view client_version = client_name.substr(client_name.find(' ') + 1);
 
 /// "-CO0100-" and twelve random characters (BEP 20).
 inline peer_id make_peer_id(random_engine& random) {

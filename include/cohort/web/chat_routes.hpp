@@ -3,7 +3,6 @@
 #pragma once
 
 #include <algorithm>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -18,11 +17,11 @@
 #include <cohort/net/http_message.hpp>
 #include <cohort/net/wakeup.hpp>
 #include <cohort/net/websocket_server.hpp>
-#include <cohort/protocol/client.hpp>
 #include <cohort/web/chat_answers.hpp>
 #include <cohort/web/chat_face.hpp>
 #include <cohort/web/chat_frames.hpp>
 #include <cohort/web/frame_feed.hpp>
+#include <cohort/web/json_answer.hpp>
 #include <cohort/web/local_guard.hpp>
 #include <cohort/web/request_values.hpp>
 
@@ -163,22 +162,15 @@ inline asio::awaitable<http_response> chat_routes::answer(http_request& request)
 
 inline asio::awaitable<http_response> chat_routes::respond(const http_request& request) {
     const route* const at = find_route(request.path());
-    if (at == nullptr) co_return chat_answer::error(404, "path", "there is nothing here");
-    const bool reads = request.method == "GET" || request.method == "HEAD";
-    const std::string_view method = reads ? std::string_view("GET") : request.method;
-    if (method == "OPTIONS" || method != at->method) {
-        const std::string allowed = std::string(at->method) + (at->method == "GET" ? ", HEAD" : "") + ", OPTIONS";
-        http_response out = method == "OPTIONS" ? cors_policy{}.preflight(request, allowed)
-                                                : chat_answer::error(405, "method", allowed + " are allowed");
-        if (method != "OPTIONS") out.headers.add("Allow", allowed);
-        co_return out;
-    }
+    if (at == nullptr) co_return json_error(404, "path", "there is nothing here");
+    const std::string allowed = std::string(at->method) + (at->method == "GET" ? ", HEAD" : "") + ", OPTIONS";
+    if (request.method == "OPTIONS") co_return cors_policy{}.preflight(request, allowed);
+    if (route_method(request) != at->method) co_return method_refused(allowed);
     if (at->path == "/ws") co_return open_feed(request);
     if (at->path == "/health") co_return health();
     request_values given(request);
     if (!given.ok()) co_return chat_answer::misunderstood(given);
-    if (at->act != nullptr && !now_.node)
-        co_return chat_answer::error(409, "username", "nobody yet; POST /start comes first");
+    if (at->act != nullptr && !now_.node) co_return json_error(409, "username", "nobody yet; POST /start comes first");
     http_response out;
     try {
         out = co_await perform(*at, given);
@@ -190,35 +182,33 @@ inline asio::awaitable<http_response> chat_routes::respond(const http_request& r
 }
 
 inline http_response chat_routes::refuse(int status) const {
-    if (status == 421)
-        return chat_answer::error(status, "host", "localhost:" + std::to_string(guard_.port) + " is meant");
-    if (status == 403) return chat_answer::error(status, "origin", "pages from there may not do this");
-    http_response out = chat_answer::error(status, "token", "it is missing, or another one");
+    if (status == 421) return json_error(status, "host", "localhost:" + std::to_string(guard_.port) + " is meant");
+    if (status == 403) return json_error(status, "origin", "pages from there may not do this");
+    http_response out = json_error(status, "token", "it is missing, or another one");
     out.headers.add("WWW-Authenticate", "Bearer");
     return out;
 }
 
 inline http_response chat_routes::refusal(const std::system_error& failure, std::string_view key) {
     const std::error_code& code = failure.code();
-    if (code == errc::unknown_peer) return chat_answer::error(404, key, failure.what());
-    if (code == errc::chat_too_long || code == errc::chat_malformed)
-        return chat_answer::error(400, "content", failure.what());
-    if (code == errc::name_invalid) return chat_answer::error(400, key, failure.what());
-    if (code == errc::identity_changed || code == errc::name_taken) return chat_answer::error(409, key, failure.what());
+    if (code == errc::unknown_peer) return json_error(404, key, failure.what());
+    if (code == errc::chat_too_long || code == errc::chat_malformed) return json_error(400, "content", failure.what());
+    if (code == errc::name_invalid) return json_error(400, key, failure.what());
+    if (code == errc::identity_changed || code == errc::name_taken) return json_error(409, key, failure.what());
     const bool ours = code == errc::log_damaged || code == errc::disk_full || code == errc::disk_failed;
-    return chat_answer::error(ours ? 500 : 502, key, failure.what());
+    return json_error(ours ? 500 : 502, key, failure.what());
 }
 
 inline http_response chat_routes::start_refusal(const std::system_error& failure) {
     const std::error_code& code = failure.code();
-    if (code == errc::name_invalid) return chat_answer::error(400, "username", failure.what());
+    if (code == errc::name_invalid) return json_error(400, "username", failure.what());
     if (code == errc::url_invalid || code == errc::url_unsupported)
-        return chat_answer::error(400, "tracker_url", failure.what());
+        return json_error(400, "tracker_url", failure.what());
     if (code == errc::name_taken || code == std::errc::device_or_resource_busy)
-        return chat_answer::error(409, "username", failure.what());
+        return json_error(409, "username", failure.what());
     if (code == std::errc::address_in_use || code == std::errc::permission_denied)
-        return chat_answer::error(409, "port", failure.what());
-    return chat_answer::error(500, "start", failure.what());
+        return json_error(409, "port", failure.what());
+    return json_error(500, "start", failure.what());
 }
 
 // ---- Machinery: the WebSocket
@@ -267,7 +257,7 @@ inline http_response chat_routes::state(std::string_view status) const {
         .add("tracker_url", now_.node->tracker_url())
         .add("key", now_.node->key().hex())
         .add("tracker_reachable", now_.tracker_reachable);
-    return chat_answer::reply(200, line);
+    return json_answer(200, line);
 }
 
 inline asio::awaitable<http_response> chat_routes::start(request_values& given) {
@@ -278,7 +268,7 @@ inline asio::awaitable<http_response> chat_routes::start(request_values& given) 
     if (!given.ok()) co_return chat_answer::misunderstood(given);
     while (starting_) co_await changed_.wait();
     if (now_.node && now_.node->name() == wanted.username) co_return state("running");
-    if (now_.node) co_return chat_answer::error(409, "username", now_.node->name() + " is running here");
+    if (now_.node) co_return json_error(409, "username", now_.node->name() + " is running here");
     struct turn {
         explicit turn(chat_routes& r) : owner(r) { owner.starting_ = true; }
         ~turn() {
@@ -296,16 +286,12 @@ inline asio::awaitable<http_response> chat_routes::start(request_values& given) 
 inline http_response chat_routes::health() const {
     const chat_face* const node = now_.node.get();
     const std::vector<chat_peer> known = node != nullptr ? node->peers() : std::vector<chat_peer>{};
-    json_line line;
-    line.add("status", "healthy")
-        .add("service", "chat")
-        .add("version", client_name.substr(client_name.find(' ') + 1))
-        .add("uptime_s", std::chrono::floor<std::chrono::seconds>(net_.now() - began_).count())
-        .add("username", node != nullptr ? to_json(node->name()) : json())
+    json_line line = health_line("chat", net_.now() - began_);
+    line.add("username", node != nullptr ? to_json(node->name()) : json())
         .add("total_peers", known.size())
         .add("active_peers", std::count_if(known.begin(), known.end(), [](const auto& one) { return one.connected; }))
         .add("timestamp", iso_time(calendar_now()));
-    return chat_answer::reply(200, line);
+    return json_answer(200, line);
 }
 
 }  // namespace cohort

@@ -40,12 +40,11 @@ struct cors_policy {
         if (origin && allows(request)) response.headers.add("Access-Control-Allow-Origin", *origin);
     }
 
-    /// The answer to OPTIONS: what a page may send. `methods` as in "GET, POST".
+    /// The answer to OPTIONS, to be opened as any other: what a page may send. `methods` as in "GET, POST".
     http_response preflight(const http_request& request, std::string_view methods) const {
         http_response out;
         out.status = 204;
         out.headers.add("Allow", methods);
-        open(out, request);
         if (!allows(request)) return out;
         out.headers.add("Access-Control-Allow-Methods", methods);
         out.headers.add("Access-Control-Allow-Headers", "Content-Type, Authorization");

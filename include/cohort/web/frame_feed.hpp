@@ -1,7 +1,6 @@
 // Frames for everybody who listens over a WebSocket, and what the listeners say.
 #pragma once
 
-#include <algorithm>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -26,20 +25,15 @@ public:
     explicit frame_feed(network& net) : net_(net) {}
 
     void tell(std::string frame) {
-        // A queue that nobody but us holds has no listener any more.
-        std::erase_if(listeners_, [](const auto& one) { return one.use_count() == 1; });
+        drop_deserted();
         if (listeners_.empty()) return;
         const auto shared = std::make_shared<const std::string>(std::move(frame));
         for (const auto& one : listeners_) one->push(shared);
     }
 
-    std::size_t listeners() const {
-        return static_cast<std::size_t>(
-            std::count_if(listeners_.begin(), listeners_.end(), [](const auto& one) { return one.use_count() > 1; }));
-    }
-
     /// Speaks with one listener. Throws what ended the link; cancelling throws asio::error::operation_aborted.
     asio::awaitable<void> talk(std::unique_ptr<websocket> socket, answerer answer) {
+        drop_deserted();
         const auto frames = listeners_.emplace_back(std::make_shared<queue>(net_.executor()));
         task_group sending(net_.executor());
         sending.spawn(forward(*socket, *frames));
@@ -61,6 +55,11 @@ public:
 
 private:
     using queue = basic_event_queue<std::shared_ptr<const std::string>>;
+
+    /// A queue that nobody but us holds has no listener any more.
+    void drop_deserted() {
+        std::erase_if(listeners_, [](const auto& one) { return one.use_count() == 1; });
+    }
 
     static asio::awaitable<void> forward(websocket& socket, queue& frames) {
         for (;;) {

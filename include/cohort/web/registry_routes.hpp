@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -19,12 +18,12 @@
 #include <cohort/net/network.hpp>
 #include <cohort/net/wakeup.hpp>
 #include <cohort/policy/name_registry.hpp>
-#include <cohort/protocol/announce_query.hpp>
-#include <cohort/protocol/client.hpp>
 #include <cohort/protocol/iso_time.hpp>
 #include <cohort/protocol/json_registration.hpp>
 #include <cohort/protocol/percent.hpp>
+#include <cohort/protocol/query.hpp>
 #include <cohort/web/cors.hpp>
+#include <cohort/web/json_answer.hpp>
 
 namespace cohort {
 
@@ -40,14 +39,12 @@ struct registry_routes_options {
 /// The bytes of a body that these routes take at most; larger ones are the server's to refuse.
 inline constexpr std::size_t registry_body_max = 64 * 1024;
 
-/// | request | answer |
-/// |---|---|
-/// | POST /register {username,host,port[,key,signed_at,signature]} |
-/// {id,username,host,port,is_active,last_heartbeat,...} | | POST /register {peer_id,address,timestamp?} |
-/// {"status":"registered"} | | POST /heartbeat {username} | {message,username} | | GET /peers?limit&offset, GET
-/// /peers?username= | {"peers":[...]}: the active ones, at most 5000 (1000 unless asked) | | DELETE
-/// /unregister/NAME[?key&signed_at&signature] | {message} | | GET /health |
-/// {status,service,version,uptime_s,total_peers,active_peers,timestamp} |
+/// - POST /register {username,host,port[,key,signed_at,signature]}: {id,username,host,port,is_active,...}
+/// - POST /register {peer_id,address[,timestamp]}: {"status":"registered"}
+/// - POST /heartbeat {username}: {message,username}
+/// - GET /peers[?limit][&offset], GET /peers?username: {"peers":[...]}, the active ones, 1000 or `limit`, at most 5000
+/// - DELETE /unregister/NAME[?key&signed_at&signature]: {message}
+/// - GET /health: {status,service,version,uptime_s,total_peers,active_peers,timestamp}
 ///
 /// A refusal is {"status":"error","message":"KEY: why"}: 400 for what cannot be understood, 403 for a signature that
 /// does not fit and pages of foreign origin, 404 for an unknown name, 409 for a name that belongs to another key or a
@@ -92,13 +89,6 @@ private:
     }
 
     clock_reading clocks() const { return {net_.now(), options_.calendar()}; }
-    static http_response answer_json(int status, json_line& line) {
-        return make_http_response(status, "application/json", line.take() + "\n");
-    }
-    static http_response error(int status, const std::string& message) {
-        json_line line;
-        return answer_json(status, line.add("status", "error").add("message", message));
-    }
 
     http_response route(const http_request& request);
     http_response answer_register(const json& body, const ip_address& from);
@@ -129,8 +119,8 @@ inline asio::awaitable<void> registry_routes::run() {
 }
 
 inline http_response registry_routes::answer(const http_request& request) {
-    if (request.method == "OPTIONS") return options_.cors.preflight(request, methods_of(request.path()));
-    http_response out = route(request);
+    http_response out =
+        request.method == "OPTIONS" ? options_.cors.preflight(request, methods_of(request.path())) : route(request);
     options_.cors.open(out, request);
     return out;
 }
@@ -138,22 +128,16 @@ inline http_response registry_routes::answer(const http_request& request) {
 inline http_response registry_routes::route(const http_request& request) {
     const std::string_view path = request.path();
     const std::string_view methods = methods_of(path);
-    const bool reads = request.method == "GET" || request.method == "HEAD";
-    const std::string_view method = reads ? std::string_view("GET") : request.method;
-    if (methods.substr(0, methods.find(',')) != method) {
-        http_response out = error(405, "method: " + std::string(methods) + " are allowed");
-        out.headers.add("Allow", methods);
-        return out;
-    }
+    if (methods.substr(0, methods.find(',')) != route_method(request)) return method_refused(methods);
     if (path == "/health") return answer_health();
     if (path == "/peers") return answer_peers(request.query());
     // A page can send these without being allowed to see the answer.
-    if (!options_.cors.allows(request)) return error(403, "origin: pages from there may not do this");
+    if (!options_.cors.allows(request)) return json_error(403, "origin: pages from there may not do this");
     if (path.starts_with(unregister)) return answer_unregister(request);
 
     std::error_code ec;
     const auto body = parse_json(request.body, ec, body_depth);
-    if (!body || !body->is<json_object>()) return error(400, "body: a JSON object is needed");
+    if (!body || !body->is<json_object>()) return json_error(400, "body: a JSON object is needed");
     return path == "/register" ? answer_register(*body, request.from.address) : answer_heartbeat(*body);
 }
 
@@ -162,12 +146,12 @@ inline http_response registry_routes::answer_register(const json& body, const ip
     named_user extra;
     if (json_given(body, "peer_id") != nullptr) {
         auto peer = read_peer(body, wrong);
-        if (!peer) return error(400, wrong);
+        if (!peer) return json_error(400, wrong);
         if (json_given(body, "username") == nullptr) return answer_register_peer(*peer, from);
         extra = std::move(*peer);
     }
     const auto news = read_registration(body, wrong);
-    if (!news) return error(400, wrong);
+    if (!news) return json_error(400, wrong);
     const bool was_empty = names_.size() == 0;
     const auto result = names_.enter(*news, extra, from, clocks());
     if (result.verdict != name_verdict::accepted) return refuse(result, news->username);
@@ -185,21 +169,21 @@ inline http_response registry_routes::answer_register_peer(const named_user& pee
     if (result.verdict != name_verdict::accepted) return refuse(result, news.peer_id);
     if (was_empty) populated_.notify();
     json_line line;
-    return answer_json(200, line.add("status", "registered"));
+    return json_answer(200, line.add("status", "registered"));
 }
 
 inline http_response registry_routes::answer_heartbeat(const json& body) {
     const auto username = json_text(json_member(body, "username"));
-    if (!username) return error(400, "username: a text is needed");
+    if (!username) return json_error(400, "username: a text is needed");
     const auto result = names_.heartbeat(*username, clocks());
     if (result.verdict != name_verdict::accepted) return refuse(result, std::string(*username));
     json_line line;
-    return answer_json(200, line.add("message", "heartbeat received").add("username", result.user->self.username));
+    return json_answer(200, line.add("message", "heartbeat received").add("username", result.user->self.username));
 }
 
 inline http_response registry_routes::answer_unregister(const http_request& request) {
     const auto username = percent_decode(request.path().substr(unregister.size()));
-    if (!username) return error(400, "username: a '%' needs two hexadecimal digits");
+    if (!username) return json_error(400, "username: a '%' needs two hexadecimal digits");
     json_object members;
     std::string_view query = request.query();
     while (const auto parameter = take_parameter(query)) {
@@ -209,11 +193,11 @@ inline http_response registry_routes::answer_unregister(const http_request& requ
     }
     std::string wrong;
     const auto proof = read_registration_proof(json(std::move(members)), wrong);
-    if (!wrong.empty()) return error(400, wrong);
+    if (!wrong.empty()) return json_error(400, wrong);
     const auto result = names_.leave(*username, proof, clocks());
     if (result.verdict != name_verdict::accepted) return refuse(result, *username);
     json_line line;
-    return answer_json(200, line.add("message", *username + " is unregistered"));
+    return json_answer(200, line.add("message", *username + " is unregistered"));
 }
 
 inline http_response registry_routes::answer_peers(std::string_view query) const {
@@ -222,9 +206,9 @@ inline http_response registry_routes::answer_peers(std::string_view query) const
     std::optional<std::string> only;
     while (const auto parameter = take_parameter(query)) {
         if (parameter->name == "limit" && !parse_number(parameter->value, limit))
-            return error(400, "limit: a number is needed");
+            return json_error(400, "limit: a number is needed");
         if (parameter->name == "offset" && !parse_number(parameter->value, offset))
-            return error(400, "offset: a number is needed");
+            return json_error(400, "offset: a number is needed");
         if (parameter->name == "username") only = percent_decode(parameter->value).value_or("");
     }
     std::string body = "{\"peers\":[";
@@ -244,15 +228,11 @@ inline http_response registry_routes::answer_peers(std::string_view query) const
 
 inline http_response registry_routes::answer_health() const {
     const name_totals totals = names_.totals();
-    json_line line;
-    line.add("status", "healthy")
-        .add("service", options_.service)
-        .add("version", client_name.substr(client_name.find(' ') + 1))
-        .add("uptime_s", std::chrono::floor<std::chrono::seconds>(net_.now() - started_).count())
-        .add("total_peers", totals.registered)
+    json_line line = health_line(options_.service, net_.now() - started_);
+    line.add("total_peers", totals.registered)
         .add("active_peers", totals.active)
         .add("timestamp", iso_time(options_.calendar()));
-    return answer_json(200, line);
+    return json_answer(200, line);
 }
 
 /// `who` is the stranger's word: JSON escapes it, and it is short.
@@ -261,24 +241,24 @@ inline http_response registry_routes::refuse(const name_registry::result& result
         options_.log(log_level::debug, "refused " + plain_text(who, user_name_max));
     switch (result.verdict) {
     case name_verdict::accepted: break;
-    case name_verdict::name_taken: return error(409, "username: the name belongs to another key");
+    case name_verdict::name_taken: return json_error(409, "username: the name belongs to another key");
     case name_verdict::key_needed:
-        if (options_.names.require_keys) return error(403, "key: only signed registrations are taken here");
-        return error(409, "username: the name belongs to a key, which must sign this");
-    case name_verdict::signature_invalid: return error(403, "signature: does not fit");
+        if (options_.names.require_keys) return json_error(403, "key: only signed registrations are taken here");
+        return json_error(409, "username: the name belongs to a key, which must sign this");
+    case name_verdict::signature_invalid: return json_error(403, "signature: does not fit");
     case name_verdict::outdated: {
         json_line line;
         line.add("status", "error")
             .add("message", "signed_at: older than what is known already")
             .add("signed_at", result.user->self.proof->signed_at);
-        return answer_json(409, line);
+        return json_answer(409, line);
     }
-    case name_verdict::from_future: return error(400, "signed_at: more than ten minutes in the future");
-    case name_verdict::unknown: return error(404, "username: nobody of that name is registered");
-    case name_verdict::address_full: return error(429, "username: too many names come from your address");
-    case name_verdict::registry_full: return error(503, "username: there is no room for another name");
+    case name_verdict::from_future: return json_error(400, "signed_at: more than ten minutes in the future");
+    case name_verdict::unknown: return json_error(404, "username: nobody of that name is registered");
+    case name_verdict::address_full: return json_error(429, "username: too many names come from your address");
+    case name_verdict::registry_full: return json_error(503, "username: there is no room for another name");
     }
-    return error(500, "internal");
+    return json_error(500, "internal");
 }
 
 inline std::optional<named_user> registry_routes::read_peer(const json& body, std::string& wrong) {

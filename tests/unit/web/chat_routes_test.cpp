@@ -178,6 +178,45 @@ TEST_CASE("S3-15 S3-16 S3-17 S3-18 S3-24: connect, send, peers and messages go t
     });
 }
 
+TEST_CASE("messages are read without those they were exchanged with, and one that cannot be read hides no other") {
+    run_chat([](chat_fixture& world) -> asio::awaitable<void> {
+        chat_person& alice = world.start("alice");
+        chat_person& bob = world.start("bob");
+        chat_person& carol = world.start("carol");
+        chat_person& dave = world.start("dave");
+        chat_routes routes(world.net, {door_port}, &nobody_starts, face_of(alice, world));
+        co_await meet(alice, bob);
+        co_await carol.until<chat_event::tracker_state>();
+        co_await dave.until<chat_event::tracker_state>();
+        co_await alice.node.send("bob", "to bob");
+        co_await alice.node.send("carol", "to carol");
+        co_await bob.hears();
+        co_await carol.hears();
+        const identity_key key_of_bob = bob.node.key();
+        co_await world.stop("bob");
+        alice.node.forget("bob");
+        const said all = co_await get(routes, "/messages");
+        CHECK(all.status == 200);
+        CHECK(contents(all) == std::vector<std::string>{"to bob", "to carol"});
+        const said with = co_await get(routes, "/messages?with=" + key_of_bob.hex().substr(0, 8));
+        CHECK(with.status == 200);
+        CHECK(contents(with) == std::vector<std::string>{"to bob"});
+
+        // Nothing is in memory after a restart.
+        const std::string talk = direct_conversation(alice.node.key(), carol.node.key()).hex() + ".log";
+        co_await alice.node.send("dave", "to dave");
+        co_await world.stop("alice");
+        chat_person& again = world.start("alice");
+        chat_routes later(world.net, {door_port}, &nobody_starts, face_of(again, world));
+        std::filesystem::resize_file(world.folder / "alice/conversations" / talk, 1);
+        const said damaged = co_await get(later, "/messages?with=carol");
+        CHECK(damaged.status == 500);
+        const said rest = co_await get(later, "/messages");
+        CHECK(rest.status == 200);
+        CHECK(contents(rest) == std::vector<std::string>{"to dave"});
+    });
+}
+
 TEST_CASE("S3-19: listeners of /ws hear messages, links, typing and receipts, and get a pong") {
     run_chat([](chat_fixture& world) -> asio::awaitable<void> {
         chat_person& alice = world.start("alice");
@@ -522,6 +561,14 @@ TEST_CASE("A46: requests meant for another host and those of foreign pages reach
         const http_response allowed = co_await routes.answer(ours);
         CHECK(allowed.status == 204);
         CHECK(allowed.headers.find("Access-Control-Allow-Methods") == "POST, OPTIONS");
+        ours.method = "GET";
+        ours.target = "/peers";
+        const http_response answered = co_await routes.answer(ours);
+        // Given twice, a browser takes neither.
+        for (const http_response* const one : {&allowed, &answered}) {
+            CHECK(one->headers.find_all("Access-Control-Allow-Origin") == "http://localhost:3000");
+            CHECK(one->headers.find_all("Vary") == "Origin");
+        }
     });
 }
 

@@ -315,6 +315,11 @@ TEST_CASE("S0-20 pages of our own origin and of this machine may ask, others may
         const http_response before = f.ask("OPTIONS", "/register", {}, origin);
         CHECK(before.status == 204);
         CHECK(before.headers.contains("Access-Control-Allow-Methods") == shown.has_value());
+        // Given twice, a browser takes neither.
+        for (const http_response& one : {answer, before}) {
+            CHECK(one.headers.find_all("Access-Control-Allow-Origin") == shown);
+            CHECK(one.headers.find_all("Vary") == "Origin");
+        }
         return shown == origin;
     };
     for (const char* good : {"http://localhost:3000", "http://127.0.0.1", "https://[::1]:8", "http://x.localhost",
