@@ -398,7 +398,9 @@ inline asio::awaitable<void> chat_node::leave(std::string room) { co_await rooms
 
 inline asio::awaitable<std::vector<shown_message>> chat_node::history(std::string with, std::size_t limit,
                                                                       std::optional<message_id> before) {
-    chat::conversation* const in = co_await conversation_with(std::move(with));
+    // Reading is no reason to ask the tracker or to dial, and what was said with somebody forgotten can still be read.
+    chat::conversation* in = with.starts_with('#') ? nullptr : known_conversation(with);
+    if (in == nullptr) in = co_await conversation_with(std::move(with));
     auto out = co_await chat::read_history(archive_, exchange_, *in, limit, before);
     co_return out;
 }

@@ -16,27 +16,14 @@
 #include <cohort/net/http_message.hpp>
 #include <cohort/web/chat_face.hpp>
 #include <cohort/web/chat_frames.hpp>
+#include <cohort/web/json_answer.hpp>
 #include <cohort/web/request_values.hpp>
 
 namespace cohort::chat_answer {
 
 using node_pointer = std::shared_ptr<chat_face>;
 
-inline http_response reply(int status, json_line& line) {
-    return make_http_response(status, "application/json", line.take() + "\n");
-}
-
-inline http_response error(int status, std::string_view key, std::string_view why) {
-    json_line line;
-    line.add("status", "error").add("message", std::string(key) + ": " + std::string(why));
-    return reply(status, line);
-}
-
-inline http_response misunderstood(const request_values& given) {
-    json_line line;
-    line.add("status", "error").add("message", given.wrong());
-    return reply(400, line);
-}
+inline http_response misunderstood(const request_values& given) { return json_error(400, given.wrong()); }
 
 /// Whom a request is about. Nobody has a link to themselves.
 inline std::string other(const chat_face& node, request_values& given, const char* key = "peer_username") {
@@ -75,7 +62,7 @@ inline asio::awaitable<http_response> connect(node_pointer node, request_values&
     co_await node->connect(name);
     json_line line;
     line.add("status", "connected").add("peer_username", name);
-    co_return reply(200, line);
+    co_return json_answer(200, line);
 }
 
 inline asio::awaitable<http_response> send(node_pointer node, request_values& given) {
@@ -89,7 +76,7 @@ inline asio::awaitable<http_response> send(node_pointer node, request_values& gi
         .add("from", node->name())
         .add("to", to)
         .add("timestamp", iso_time(calendar_now()));
-    co_return reply(200, line);
+    co_return json_answer(200, line);
 }
 
 inline asio::awaitable<http_response> peers(node_pointer node, request_values& given) {
@@ -101,16 +88,21 @@ inline asio::awaitable<http_response> peers(node_pointer node, request_values& g
         if (one.connected || all == "true") list.push_back(json(chat_peer_json(one)));
     json_line line;
     line.add("peers", list);
-    co_return reply(200, line);
+    co_return json_answer(200, line);
 }
 
-/// Of all conversations.
+/// Of all conversations. One that cannot be read is left out: asked for by its name, it says why.
 inline asio::awaitable<std::vector<shown_message>> latest(node_pointer node, std::size_t limit) {
     const std::optional<message_id> from_the_end;
     std::vector<shown_message> out;
     const std::vector<std::string> talks = node->conversations();
     for (const std::string& name : talks) {
-        const auto part = co_await node->history(name, limit, from_the_end);
+        std::vector<shown_message> part;
+        try {
+            part = co_await node->history(name, limit, from_the_end);
+        } catch (const std::system_error& failure) {
+            if (is_cancellation(failure.code())) throw;
+        }
         out.insert(out.end(), part.begin(), part.end());
         std::stable_sort(out.begin(), out.end(),
                          [](const shown_message& a, const shown_message& b) { return a.time_ms < b.time_ms; });
@@ -146,7 +138,7 @@ inline asio::awaitable<http_response> messages(node_pointer node, request_values
     for (const shown_message& one : found) list.push_back(json(chat_message_json(one, node->name())));
     json_line line;
     line.add("messages", list);
-    co_return reply(200, line);
+    co_return json_answer(200, line);
 }
 
 inline asio::awaitable<http_response> rooms(node_pointer node, request_values&) {
@@ -154,7 +146,7 @@ inline asio::awaitable<http_response> rooms(node_pointer node, request_values&) 
     for (const chat_room_info& one : node->rooms()) list.push_back(json(chat_room_json(one)));
     json_line line;
     line.add("rooms", list);
-    co_return reply(200, line);
+    co_return json_answer(200, line);
 }
 
 inline asio::awaitable<http_response> join(node_pointer node, request_values& given) {
@@ -163,7 +155,7 @@ inline asio::awaitable<http_response> join(node_pointer node, request_values& gi
     co_await node->join(room);
     json_line line;
     line.add("status", "joined").add("room", room.starts_with('#') ? room : "#" + room);
-    co_return reply(200, line);
+    co_return json_answer(200, line);
 }
 
 inline asio::awaitable<http_response> leave(node_pointer node, request_values& given) {
@@ -172,7 +164,7 @@ inline asio::awaitable<http_response> leave(node_pointer node, request_values& g
     co_await node->leave(room);
     json_line line;
     line.add("status", "left").add("room", room.starts_with('#') ? room : "#" + room);
-    co_return reply(200, line);
+    co_return json_answer(200, line);
 }
 
 inline asio::awaitable<http_response> typing(node_pointer node, request_values& given) {
@@ -182,7 +174,7 @@ inline asio::awaitable<http_response> typing(node_pointer node, request_values& 
     if (!knows(*node, to)) raise(errc::unknown_peer, to);
     node->typing(to, on);
     json_line line;
-    co_return reply(200, line.add("status", "told"));
+    co_return json_answer(200, line.add("status", "told"));
 }
 
 inline asio::awaitable<http_response> read(node_pointer node, request_values& given) {
@@ -191,7 +183,7 @@ inline asio::awaitable<http_response> read(node_pointer node, request_values& gi
     if (!knows(*node, with)) raise(errc::unknown_peer, with);
     node->mark_read(with);
     json_line line;
-    co_return reply(200, line.add("status", "read"));
+    co_return json_answer(200, line.add("status", "read"));
 }
 
 inline asio::awaitable<http_response> offer_file(node_pointer node, request_values& given) {
@@ -204,7 +196,7 @@ inline asio::awaitable<http_response> offer_file(node_pointer node, request_valu
     const message_id id = co_await node->send_file(to, path);
     json_line line;
     line.add("status", "offered").add("id", id.text());
-    co_return reply(200, line);
+    co_return json_answer(200, line);
 }
 
 inline asio::awaitable<http_response> accept_file(node_pointer node, request_values& given) {
@@ -217,7 +209,7 @@ inline asio::awaitable<http_response> accept_file(node_pointer node, request_val
     co_await node->accept_file(with, id, directory);
     json_line line;
     line.add("status", "accepted").add("id", id.text());
-    co_return reply(200, line);
+    co_return json_answer(200, line);
 }
 
 inline asio::awaitable<http_response> refuse_file(node_pointer node, request_values& given) {
@@ -228,7 +220,7 @@ inline asio::awaitable<http_response> refuse_file(node_pointer node, request_val
     node->refuse_file(with, id);
     json_line line;
     line.add("status", "refused").add("id", id.text());
-    co_return reply(200, line);
+    co_return json_answer(200, line);
 }
 
 inline asio::awaitable<http_response> safety_number(node_pointer node, request_values& given) {
@@ -240,7 +232,7 @@ inline asio::awaitable<http_response> safety_number(node_pointer node, request_v
         std::any_of(peers.begin(), peers.end(), [&](const chat_peer& one) { return one.name == with && one.verified; });
     json_line line;
     line.add("username", with).add("safety_number", number).add("verified", verified);
-    co_return reply(200, line);
+    co_return json_answer(200, line);
 }
 
 }  // namespace cohort::chat_answer
