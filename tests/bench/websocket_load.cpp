@@ -84,7 +84,7 @@ asio::awaitable<std::unique_ptr<noise_channel>> open_channel(network& net, endpo
     co_return out;
 }
 
-asio::awaitable<void> keep_busy(noise_channel& channel, std::size_t window, std::size_t size, tally& total) {
+asio::awaitable<void> keep_busy(network&, noise_channel& channel, std::size_t window, std::size_t size, tally& total) {
     const byte_vector message(size, 'm');
     for (std::size_t i = 0; i < window; ++i) co_await channel.send(message);
     while (!total.stop) {
@@ -113,24 +113,12 @@ asio::awaitable<void> count(network& net, task_group& tasks, tally& total, doubl
     co_await tasks.join();
 }
 
-asio::awaitable<void> measure_sealed(network& net, endpoint at, std::string path, std::size_t count_of_links,
-                                     std::size_t window, double seconds, std::size_t size) {
-    std::vector<std::unique_ptr<noise_channel>> links;
-    for (std::size_t i = 0; i < count_of_links; ++i) {
-        auto link = co_await open_channel(net, at, path);
-        links.push_back(std::move(link));
-    }
-    tally total;
-    task_group tasks(net.executor());
-    for (const auto& link : links) tasks.spawn(keep_busy(*link, window, size, total));
-    co_await count(net, tasks, total, seconds);
-}
-
+template <auto Open>
 asio::awaitable<void> measure(network& net, endpoint at, std::string path, std::size_t count_of_links,
                               std::size_t window, double seconds, std::size_t size) {
-    std::vector<std::unique_ptr<stream>> links;
+    std::vector<typename decltype(Open(net, at, path))::value_type> links;
     for (std::size_t i = 0; i < count_of_links; ++i) {
-        auto link = co_await open_link(net, at, path);
+        auto link = co_await Open(net, at, path);
         links.push_back(std::move(link));
     }
     tally total;
@@ -171,7 +159,7 @@ int main(int argc, char** argv) {
     if (argc == 5) {
         work = lie_idle(net, at, argv[2], links);
     } else {
-        const auto start = std::string(argv[2]) == "/sealed" ? &measure_sealed : &measure;
+        const auto start = std::string(argv[2]) == "/sealed" ? &measure<&open_channel> : &measure<&open_link>;
         work = start(net, at, argv[2], links, std::stoul(argv[4]), std::stod(argv[5]), std::stoul(argv[6]));
     }
     int code = 0;

@@ -43,8 +43,8 @@ THIRD_PARTY = [
     ("asio*", ASIO_ROOMS, "only net and what stands above it waits"),
     ("picojson*", ["protocol/json*"], "picojson belongs to protocol/json*"),
     ("sqlite3*", ["storage/database*"], "SQLite belongs to storage/database*"),
-    ("openssl/*", ["core/hash*", "protocol/noise*", "net/tls*"],
-     "OpenSSL belongs to core/hash*, protocol/noise*, net/tls*"),
+    ("openssl/*", ["core/hash*", "core/secret_random.hpp", "protocol/noise*", "net/tls*"],
+     "OpenSSL belongs to core/hash*, core/secret_random.hpp, protocol/noise*, net/tls*"),
     ("doctest*", [], "the library does not test itself"),
     ("CLI/*", [], "flags belong to programs"),
 ]

@@ -1,5 +1,5 @@
 // A small seeded generator whose sequence is the same on every platform, so that a simulation can be replayed.
-// Not for secrets: keys and tokens come from OpenSSL.
+// Not for secrets: those come from secret_random.hpp.
 #pragma once
 
 #include <array>

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,6 +13,7 @@
 #include <cohort/net/message_pipe.hpp>
 #include <cohort/net/network.hpp>
 #include <cohort/net/timeout.hpp>
+#include <cohort/net/waiting_line.hpp>
 #include <cohort/net/wakeup.hpp>
 #include <cohort/protocol/noise_identity.hpp>
 
@@ -255,20 +255,7 @@ private:
 
     /// Senders go in the order in which they came, and one at a time: what is sealed must arrive in that order.
     asio::awaitable<void> wait_in_line() {
-        const std::uint64_t ticket = next_ticket_++;
-        line_.push_back(ticket);
-        try {
-            while (!failed_ && (busy_ || line_.front() != ticket)) co_await turn_.wait();
-        } catch (...) {
-            leave_line(ticket);
-            throw;
-        }
-        leave_line(ticket);
-    }
-
-    void leave_line(std::uint64_t ticket) {
-        std::erase(line_, ticket);
-        if (!busy_ && !line_.empty()) turn_.notify();
+        return line_.wait(turn_, [this](bool is_first) { return failed_ || (is_first && !busy_); });
     }
 
     void end(std::error_code reason) noexcept {
@@ -288,10 +275,9 @@ private:
     noise_cipher send_;
     noise_cipher receive_;
     time_point send_key_since_;
-    byte_vector spare_;               // of the last message, for the next one
-    bool busy_ = false;               // a sealed message is on its way into the pipe
-    std::deque<std::uint64_t> line_;  // senders that wait, by ticket
-    std::uint64_t next_ticket_ = 0;
+    byte_vector spare_;  // of the last message, for the next one
+    bool busy_ = false;  // a sealed message is on its way into the pipe
+    waiting_line line_;  // of senders
     wakeup turn_;
     std::error_code failed_;
 };

@@ -25,7 +25,7 @@ struct websocket_options {
     duration close_timeout = 5s;   ///< for the closing handshake
 };
 
-/// A message as it came. `payload` is valid until the next receive().
+/// A message as it came. `payload` is valid until the next receive() or close().
 struct websocket_message {
     bool is_text = false;
     byte_view payload;
@@ -55,9 +55,9 @@ public:
     /// Completes with the next message. Throws errc::websocket_closed when the other side closed in good order, its
     /// code and words in the message; errc::connection_closed when the stream ended without; errc::websocket_malformed
     /// or errc::message_too_long when it broke a rule, which it has been told then (RFC 6455, 7.4.1); errc::timed_out
-    /// when it answered no ping; errc::queue_full when it takes nothing; errc::stopped after our own close() or
-    /// abort(); the stream's error. Cancelling throws asio::error::operation_aborted and loses no message. One caller
-    /// at a time.
+    /// when it answered no ping; errc::queue_full when it takes nothing; errc::stopped after abort() and after our own
+    /// close(), or websocket_closed if the other side answered that; the stream's error. Cancelling throws
+    /// asio::error::operation_aborted and loses no message. One caller at a time.
     asio::awaitable<websocket_message> receive();
 
     /// Completes when the message stands in the queue, behind all that were sent before; the bytes stay valid until
@@ -73,7 +73,8 @@ public:
 
     /// Says goodbye: sends what is queued and a close frame, waits for the other side's, and ends the stream. Completes
     /// when nothing is left running, after close_timeout at the latest. A receive() under way still gets what comes
-    /// before the other side's close frame; without one, that is dropped. Throws nothing but
+    /// before the other side's close frame; without one, that is dropped, the last message's payload is no longer
+    /// valid, and a receive() that begins meanwhile waits for the end. Throws nothing but
     /// asio::error::operation_aborted when cancelled; the link is ended then too. `reason` is cut to 123 bytes.
     asio::awaitable<void> close(std::uint16_t code = close_code::normal, std::string_view reason = "");
 
@@ -228,6 +229,9 @@ private:
 };
 
 inline asio::awaitable<websocket_message> websocket_state::receive() {
+    // Two readers would take each other's bytes: where close() reads already, only the end is left to hear of.
+    while (receiving_ && !ended_) co_await ended_changed_.wait();
+    if (ended_) raise_ended();
     const flag receiving(receiving_);
     for (;;) {
         if (ended_) raise_ended();
@@ -412,7 +416,7 @@ inline asio::awaitable<void> websocket::send(byte_view binary) {
 }
 
 inline asio::awaitable<void> websocket::send(const websocket_message& message) {
-    return state_->writer().queue(message.is_text ? websocket_opcode::text : websocket_opcode::binary, message.payload);
+    return message.is_text ? send(message.text()) : send(message.payload);
 }
 
 inline asio::awaitable<void> websocket::flush() { return state_->writer().flushed(); }

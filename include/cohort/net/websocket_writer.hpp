@@ -2,13 +2,17 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <optional>
 #include <utility>
 #include <vector>
 
+#include <cohort/core/endian.hpp>
+#include <cohort/core/secret_random.hpp>
 #include <cohort/net/network.hpp>
+#include <cohort/net/waiting_line.hpp>
 #include <cohort/net/wakeup.hpp>
 #include <cohort/protocol/websocket.hpp>
 
@@ -99,7 +103,7 @@ public:
     void release_memory() {
         if (waiting_.empty()) waiting_ = byte_vector();
         if (sending_.empty()) sending_ = byte_vector();
-        if (line_.empty()) line_ = std::vector<std::uint64_t>();
+        masks_ = std::vector<std::uint32_t>();
     }
 
 private:
@@ -110,27 +114,26 @@ private:
     bool has_room(std::size_t size) const { return queued_bytes() == 0 || queued_bytes() + size <= limit_; }
 
     asio::awaitable<void> wait_in_line(std::size_t size) {
-        const std::uint64_t ticket = next_ticket_++;
-        line_.push_back(ticket);
-        try {
-            while (!closed_ && (line_.front() != ticket || !has_room(size))) co_await changed_.wait();
-        } catch (...) {
-            leave_line(ticket);
-            throw;
-        }
-        leave_line(ticket);
-    }
-
-    void leave_line(std::uint64_t ticket) {
-        std::erase(line_, ticket);
-        changed_.notify();
+        return line_.wait(changed_, [this, size](bool is_first) { return closed_ || (is_first && has_room(size)); });
     }
 
     void append(websocket_opcode kind, byte_view payload) {
         std::optional<std::uint32_t> mask;
-        if (role_ == websocket_role::client) mask = static_cast<std::uint32_t>(net_.random()() >> 32);
+        if (role_ == websocket_role::client) mask = next_mask();
         append_websocket_frame(waiting_, kind, payload, mask);
         if (!std::exchange(running_, true)) start_();
+    }
+
+    /// Nobody may guess the next one (RFC 6455, 5.3). Many are drawn at a time, as each draw costs a microsecond.
+    std::uint32_t next_mask() {
+        if (masks_.empty()) {
+            std::array<std::uint8_t, 256> bytes;
+            secret_random(bytes);
+            for (std::size_t i = 0; i < bytes.size(); i += 4) masks_.push_back(load_be<std::uint32_t>(&bytes[i]));
+        }
+        const std::uint32_t out = masks_.back();
+        masks_.pop_back();
+        return out;
     }
 
     void answer_remembered_ping() {
@@ -148,9 +151,9 @@ private:
     std::size_t sent_ = 0;  ///< bytes of sending_ that are with the stream
     std::size_t pong_bytes_ = 0;
     std::optional<byte_vector> newest_ping_;
+    std::vector<std::uint32_t> masks_;  ///< for the next frames of a client
     time_point last_progress_{};
-    std::vector<std::uint64_t> line_;  ///< senders that wait for room, by ticket
-    std::uint64_t next_ticket_ = 0;
+    waiting_line line_;       ///< of senders, for room
     std::error_code closed_;  ///< why nothing can be queued any more
     bool ended_ = false;
     bool running_ = false;

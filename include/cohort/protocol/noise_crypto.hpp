@@ -1,5 +1,5 @@
 // The cryptographic primitives of Noise and of identities, over OpenSSL's EVP interface: X25519, Ed25519,
-// ChaCha20-Poly1305, HMAC and HKDF with SHA-256, random bytes, and memory that is wiped.
+// ChaCha20-Poly1305, HMAC and HKDF with SHA-256, and memory that is wiped.
 #pragma once
 
 #include <algorithm>
@@ -18,10 +18,10 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/params.h>
-#include <openssl/rand.h>
 
 #include <cohort/core/bytes.hpp>
 #include <cohort/core/error.hpp>
+#include <cohort/core/secret_random.hpp>
 
 namespace cohort {
 
@@ -53,9 +53,6 @@ struct secret32 {
     operator const key32&() const { return bytes; }
     byte_view view() const { return bytes; }
 };
-
-/// Fills `out` with bytes fit for keys. Throws errc::noise_failed if the system has none to give.
-void secret_random(byte_span out);
 
 /// A Diffie-Hellman key (RFC 7748). The secret part is wiped when it goes.
 struct x25519_pair {
@@ -263,10 +260,6 @@ private:
 
     detail::cipher_context_ptr context_;
 };
-
-inline void secret_random(byte_span out) {
-    detail::need_openssl(out.size() <= INT_MAX && RAND_priv_bytes(out.data(), static_cast<int>(out.size())) == 1);
-}
 
 inline x25519_pair x25519_from(const key32& secret) {
     return {secret, detail::public_half(detail::private_key("X25519", secret).get())};

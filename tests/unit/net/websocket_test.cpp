@@ -46,6 +46,37 @@ asio::awaitable<half_pair> half_connected(network& net, websocket_options option
     co_return out;
 }
 
+/// Counts how many read from it at the same time, where one may.
+class watched_stream final : public stream {
+public:
+    watched_stream(std::unique_ptr<stream> inner, int& most) : inner_(std::move(inner)), most_(most) {}
+
+    asio::awaitable<void> readable() override {
+        const reader one(*this);
+        co_await inner_->readable();
+    }
+    asio::awaitable<std::size_t> read_some(byte_span into) override {
+        const reader one(*this);
+        const std::size_t got = co_await inner_->read_some(into);
+        co_return got;
+    }
+    asio::awaitable<void> write(std::span<const byte_view> buffers) override { return inner_->write(buffers); }
+    void close() noexcept override { inner_->close(); }
+    endpoint remote_endpoint() const override { return inner_->remote_endpoint(); }
+    endpoint local_endpoint() const override { return inner_->local_endpoint(); }
+
+private:
+    struct reader {
+        explicit reader(watched_stream& s) : of(s) { of.most_ = std::max(of.most_, ++of.readers_); }
+        ~reader() { --of.readers_; }
+        watched_stream& of;
+    };
+
+    std::unique_ptr<stream> inner_;
+    int readers_ = 0;
+    int& most_;
+};
+
 byte_vector masked_frame(websocket_opcode kind, std::string_view payload, bool last = true) {
     byte_vector out;
     append_websocket_frame(out, kind, as_bytes(payload), 0x1a2b3c4d, last);
@@ -81,6 +112,7 @@ asio::awaitable<void> echo_until_end(websocket& with, std::error_code& why) {
 }
 
 asio::awaitable<void> send_text(websocket& to, std::string text) { co_await to.send(text); }
+asio::awaitable<void> send_message(websocket& to, websocket_message message) { co_await to.send(message); }
 
 asio::awaitable<void> send_numbers(websocket& to, std::string name, int count) {
     for (int i = 0; i < count; ++i) {
@@ -316,6 +348,29 @@ TEST_CASE("what was sent before a close arrives, however much it is") {
         REQUIRE(got.size() == 3);
         CHECK(got[0] == large);
         CHECK(got[1] == "end");
+    });
+}
+
+TEST_CASE("a receive() that begins while close() reads takes nothing from it, and hears of the end") {
+    run([](network& net) -> asio::awaitable<void> {
+        stream_pair links = co_await tcp_pair(net);
+        int readers = 0;
+        auto link = std::make_unique<watched_stream>(std::move(links.second), readers);
+        websocket ours(net, std::move(link), websocket_role::server);
+        task_group tasks(net.executor());
+        std::error_code why;
+        tasks.spawn(close_with(ours, 1000, ""));
+        co_await turns(net, 10);
+        tasks.spawn(store_error(why, ours.receive()));
+        const byte_vector late = masked_frame(websocket_opcode::text, "late");
+        co_await write_all(*links.first, late);
+        co_await turns(net, 10);
+        CHECK(tasks.size() == 2);
+        const byte_vector goodbye = masked_frame(websocket_opcode::close, "");
+        co_await write_all(*links.first, goodbye);
+        co_await tasks.join();
+        CHECK(why == errc::websocket_closed);
+        CHECK(readers == 1);
     });
 }
 
@@ -706,6 +761,10 @@ TEST_CASE("a text that is not UTF-8 is not sent") {
         std::error_code why;
         co_await store_error(why, send_text(*ends.client, "\xff"));
         CHECK(why == errc::websocket_malformed);
+        why.clear();
+        const websocket_message message{true, as_bytes("\xff")};
+        co_await store_error(why, send_message(*ends.client, message));
+        CHECK(why == errc::websocket_malformed);
         CHECK(ends.client->queued_bytes() == 0);
         ends.server.reset();
         co_await ends.client->close();
@@ -717,6 +776,7 @@ TEST_CASE("what is sent by a client is masked, each frame with another key") {
         auto link = std::make_unique<memory_stream>(net.executor());
         memory_stream& wire = *link;
         websocket ours(net, std::move(link), websocket_role::client);
+        random_engine untouched = net.random();
         co_await ours.send("same");
         co_await ours.send("same");
         co_await ours.flush();
@@ -724,6 +784,7 @@ TEST_CASE("what is sent by a client is masked, each frame with another key") {
         CHECK(wire.written[1] == 0x84);
         const bool another = !std::equal(&wire.written[2], &wire.written[6], &wire.written[12]);
         CHECK(another);
+        CHECK(net.random()() == untouched());  // whose numbers others see
         const heard back = understand(wire.written, websocket_role::server);
         CHECK(back.events.size() == 2);
         CHECK(back.events[1].second == "same");
