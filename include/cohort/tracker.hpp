@@ -18,6 +18,7 @@
 #include <cohort/net/udp_tracker_server.hpp>
 #include <cohort/policy/swarm_registry.hpp>
 #include <cohort/protocol/announce_query.hpp>
+#include <cohort/protocol/query.hpp>
 #include <cohort/protocol/scrape.hpp>
 #include <cohort/web/registry_routes.hpp>
 #include <cohort/web/tracker_pages.hpp>
@@ -77,7 +78,6 @@ private:
     static std::vector<ip_address> addresses(const std::string& host);
     static connection_ids::secret new_secret();
     static endpoint reachable(endpoint at);
-    static bool is_local(const ip_address& address);
     http_server_options http_options() const;
 
     bool announce_over_udp(const announce_request& request, const endpoint& from, announce_response& out,
@@ -151,15 +151,6 @@ inline endpoint tracker::reachable(endpoint at) {
     return at;
 }
 
-/// Loopback, private (RFC 1918, RFC 4193) or of the local link: what others on the Internet cannot dial.
-inline bool tracker::is_local(const ip_address& address) {
-    const byte_view b = address.bytes();
-    if (address.is_loopback()) return true;
-    if (address.is_v6()) return (b[0] & 0xfe) == 0xfc || (b[0] == 0xfe && (b[1] & 0xc0) == 0x80);
-    return b[0] == 10 || (b[0] == 172 && (b[1] & 0xf0) == 16) || (b[0] == 192 && b[1] == 168) ||
-           (b[0] == 169 && b[1] == 254);
-}
-
 inline http_server_options tracker::http_options() const {
     http_server_options out = options_.http;
     out.limits.body = registry_body_max;
@@ -175,7 +166,9 @@ inline bool tracker::note(const announce_request& request, const endpoint& from,
                           std::string& reason) {
     registry_announce news{request.id, {from.address, request.port}, request.left, request.event, request.numwant,
                            request.key};
-    const bool believed = options_.trust_ip || is_local(from.address);
+    // What others on the Internet cannot dial.
+    const bool local = from.address.is_loopback() || from.address.is_private() || from.address.is_link_local();
+    const bool believed = options_.trust_ip || local;
     if (believed && request.ip && !request.ip->is_unspecified() && !request.ip->is_multicast())
         news.address.address = *request.ip;
     if (request.port == 0) {
@@ -293,7 +286,7 @@ inline http_response tracker::statistics(std::string_view query) const {
         .add("connections", http_.connections())
         .add("interval_s", options_.interval.count())
         .add("torrents", swarms_json(registry_.list(offset, std::min(limit, torrents_max))));
-    return make_http_response(200, "application/json", line.take() + "\n");
+    return json_answer(200, line);
 }
 
 }  // namespace cohort

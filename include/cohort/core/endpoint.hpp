@@ -53,6 +53,7 @@ public:
     /// From text as people write it ("127.0.0.1", "::1"; no brackets, no zone).
     static std::optional<ip_address> parse(const std::string& text) {
         std::array<std::uint8_t, 16> bytes;
+        if (text.find('\0') != std::string::npos) return std::nullopt;  // where inet_pton() would stop
         if (::inet_pton(AF_INET, text.c_str(), bytes.data()) == 1) return from(byte_view(bytes).first(4));
         if (::inet_pton(AF_INET6, text.c_str(), bytes.data()) == 1) return from(bytes);
         return std::nullopt;
@@ -66,6 +67,23 @@ public:
     bool is_loopback() const {
         return is_v4() ? bytes_[12] == 127 : *this == v6({0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
     }
+    /// RFC 1918 and RFC 4193: of a network that has no place in the Internet.
+    bool is_private() const {
+        const byte_view b = bytes();
+        if (is_v6()) return (b[0] & 0xfe) == 0xfc;
+        return b[0] == 10 || (b[0] == 172 && (b[1] & 0xf0) == 16) || (b[0] == 192 && b[1] == 168);
+    }
+    bool is_link_local() const {
+        const byte_view b = bytes();
+        return is_v4() ? b[0] == 169 && b[1] == 254 : b[0] == 0xfe && (b[1] & 0xc0) == 0x80;
+    }
+    /// What one subscriber has all of, for limits on who asks: an IPv4 address, or the /64 of an IPv6 one.
+    ip_address network() const {
+        ip_address out = *this;
+        if (is_v6()) std::fill(out.bytes_.begin() + v6_network_size, out.bytes_.end(), std::uint8_t{0});
+        return out;
+    }
+    static constexpr std::size_t v6_network_size = 8;  ///< the bytes of a /64
     bool is_multicast() const { return is_v4() ? (bytes_[12] & 0xf0) == 0xe0 : bytes_[0] == 0xff; }
 
     /// 4 or 16 bytes in network order.

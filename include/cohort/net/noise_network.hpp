@@ -18,7 +18,7 @@ namespace cohort {
 struct noise_network_options {
     noise_stream_options streams;
     std::size_t max_handshakes = 64;     ///< of those who dial a listener, at the same time; more are turned away
-    std::size_t max_of_one_address = 8;  ///< of these; this machine may talk to itself without end
+    std::size_t max_of_one_address = 8;  ///< of these, or of one IPv6 network (/64); this machine has no such limit
     std::size_t max_ready = 16;          ///< connections that wait for accept(); then nobody is greeted for a while
 };
 
@@ -92,8 +92,10 @@ private:
                 while (shared->ready.size() >= options.max_ready) co_await shared->changed.wait();
                 std::unique_ptr<stream> link = co_await shared->inner->accept();
                 // The newest goes, so that those who came first can finish; and nobody takes all places alone.
-                const ip_address from = link->remote_endpoint().address;
-                const bool crowded = !from.is_loopback() && shared->newcomers.count(from) >= options.max_of_one_address;
+                const ip_address address = link->remote_endpoint().address;
+                const ip_address from = address.network();
+                const bool crowded =
+                    !address.is_loopback() && shared->newcomers.count(from) >= options.max_of_one_address;
                 if (crowded || shared->newcomers.size() >= options.max_handshakes) continue;
                 shared->newcomers.insert(from);
                 shared->tasks.spawn(greet(shared, std::move(link), from));

@@ -24,7 +24,7 @@ struct name_registry_options {
     duration silent_after = 120s;       ///< without a heartbeat: no longer active
     duration forgotten_after = 24h;     ///< of silence, for those without a key; a key's name stays its own
     std::size_t max_names = 65'536;     ///< in all; a new one takes the place of the longest silent one without a key
-    std::size_t max_per_address = 256;  ///< names that came last from one IPv4 address or IPv6 network (/64)
+    std::size_t max_per_address = 256;  ///< names that count for one IPv4 address or IPv6 network (/64)
     bool require_keys = false;          ///< take signed registrations only
 };
 
@@ -48,7 +48,7 @@ struct named_user {
     bool is_active = true;
     unix_ms last_heartbeat = 0;
     time_point seen{};
-    ip_address from{};  ///< where the last registration came from
+    ip_address from{};  ///< where it counts: where it last came from and there was room
     bool left = false;  ///< unregistered; kept only because the name is its key's
 };
 
@@ -122,7 +122,6 @@ public:
 
     name_totals totals() const { return {users_.size() - left_, active_.size()}; }
     std::size_t size() const { return users_.size(); }  ///< with those that left
-    const name_registry_options& options() const { return options_; }
 
 private:
     // Users and peers share one table; a name may look like an id.
@@ -132,14 +131,6 @@ private:
         return user.self.username.empty() ? peer_key(user.peer_id) : name_key(user.self.username);
     }
 
-    /// Whoever has an IPv6 address has 2^64 of them.
-    static ip_address network_of(const ip_address& address) {
-        if (address.is_v4()) return address;
-        std::array<std::uint8_t, 16> bytes = address.mapped();
-        std::fill(bytes.begin() + 8, bytes.end(), std::uint8_t{0});
-        return ip_address::v6(bytes);
-    }
-
     const named_user* at(const std::string& key) const {
         const auto found = ids_.find(key);
         return found == ids_.end() ? nullptr : &users_.at(found->second);
@@ -147,6 +138,10 @@ private:
     named_user* at(const std::string& key) { return const_cast<named_user*>(std::as_const(*this).at(key)); }
 
     name_verdict judge(const registration& news, const named_user* known, clock_reading at) const;
+    bool is_full(const ip_address& network) const {
+        const auto there = per_network_.find(network);
+        return there != per_network_.end() && there->second >= options_.max_per_address;
+    }
     std::optional<name_verdict> make_room(const ip_address& from);
     named_user& add(const std::string& key, const ip_address& from);
     void note_presence(named_user& user, clock_reading at);
@@ -259,8 +254,7 @@ inline name_registry::result name_registry::leave(std::string_view username,
 
 /// Nothing if another name may come from there.
 inline std::optional<name_verdict> name_registry::make_room(const ip_address& from) {
-    const auto there = per_network_.find(network_of(from));
-    if (there != per_network_.end() && there->second >= options_.max_per_address) return name_verdict::address_full;
+    if (is_full(from.network())) return name_verdict::address_full;
     if (users_.size() < options_.max_names) return std::nullopt;
     if (silent_.empty()) return name_verdict::registry_full;
     erase(silent_.begin()->second);
@@ -273,7 +267,7 @@ inline named_user& name_registry::add(const std::string& key, const ip_address& 
     named_user& out = users_[id];
     out.id = id;
     out.from = from;
-    ++per_network_[network_of(from)];
+    ++per_network_[from.network()];
     return out;
 }
 
@@ -293,12 +287,13 @@ inline void name_registry::note_absence(named_user& user) {
     if (!user.self.proof) silent_.emplace(user.seen, user.id);
 }
 
-/// Counts the user where it is now; the limit is for new names alone.
+/// Counts the user where it is now. Nobody is refused for having moved, but where there is no room they count where
+/// they were: else one address could gather names that others registered.
 inline void name_registry::move_to(named_user& user, const ip_address& from) {
-    const ip_address before = network_of(user.from);
-    const ip_address after = network_of(from);
+    const ip_address before = user.from.network();
+    const ip_address after = from.network();
+    if (before == after || is_full(after)) return;
     user.from = from;
-    if (before == after) return;
     const auto there = per_network_.find(before);
     if (--there->second == 0) per_network_.erase(there);
     ++per_network_[after];
@@ -307,7 +302,7 @@ inline void name_registry::move_to(named_user& user, const ip_address& from) {
 inline void name_registry::erase(std::uint64_t id) {
     const auto found = users_.find(id);
     named_user& user = found->second;
-    const auto there = per_network_.find(network_of(user.from));
+    const auto there = per_network_.find(user.from.network());
     if (--there->second == 0) per_network_.erase(there);
     silent_.erase({user.seen, id});
     active_.erase(id);

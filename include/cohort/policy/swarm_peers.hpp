@@ -16,7 +16,7 @@
 namespace cohort {
 
 /// N is the length of an address: 4 or 16. Invariant: leechers stand before seeders, and a swarm of more than
-/// `index_above` peers has an index by address, so that nothing here but sample() depends on the size of the swarm.
+/// `index_above` peers has an index by network, so that nothing here but sample() depends on the size of the swarm.
 template <std::size_t N>
 class swarm_peers {
 public:
@@ -38,27 +38,28 @@ public:
     peer& operator[](std::uint32_t position) { return peers_[position]; }
     std::size_t memory() const { return peers_.capacity() * sizeof(peer) + index_.memory(); }
 
-    /// What is known about the address of a peer.
+    /// What is known about the address of a peer, and about its network.
     struct matches {
         std::uint32_t same_endpoint = none;
-        std::uint32_t same_identity = none;
-        std::uint32_t oldest = none;  ///< the one that was not seen for longest
-        std::uint32_t count = 0;
+        std::uint32_t same_identity = none;  ///< at the same address
+        std::uint32_t oldest = none;         ///< of the network: the one that was not seen for longest
+        std::uint32_t count = 0;             ///< of the network
     };
     matches find(const peer& wanted, const secret_hash& hash, std::uint32_t now) const {
         matches out;
         const auto look = [&](std::uint32_t position) {
             const peer& p = peers_[position];
-            if (p.address != wanted.address) return false;
+            if (!std::ranges::equal(network_of(p), network_of(wanted))) return false;
             ++out.count;
-            if (p.port == wanted.port) out.same_endpoint = position;
-            if (p.identity == wanted.identity) out.same_identity = position;
+            const bool here = p.address == wanted.address;
+            if (here && p.port == wanted.port) out.same_endpoint = position;
+            if (here && p.identity == wanted.identity) out.same_identity = position;
             // Ages rather than times: the seconds wrap around.
             if (out.oldest == none || now - p.seen > now - peers_[out.oldest].seen) out.oldest = position;
             return false;
         };
         if (indexed())
-            index_.for_each(hash(wanted.address), look);
+            index_.for_each(hash(network_of(wanted)), look);
         else
             for (std::uint32_t i = 0; i < size(); ++i) look(i);
         return out;
@@ -70,9 +71,9 @@ public:
         if (peers_.size() == peers_.capacity()) peers_.reserve(peers_.size() + peers_.size() / 8 + 1);
         peers_.push_back(added);
         if (indexed())
-            index_.insert(hash(added.address), size() - 1, hashes(hash));
+            index_.insert(hash(network_of(added)), size() - 1, hashes(hash));
         else if (size() > index_above)
-            for (std::uint32_t i = 0; i < size(); ++i) index_.insert(hash(peers_[i].address), i, hashes(hash));
+            for (std::uint32_t i = 0; i < size(); ++i) index_.insert(hash(network_of(peers_[i])), i, hashes(hash));
         exchange(leechers_, size() - 1, hash);
         return leechers_++;
     }
@@ -88,7 +89,7 @@ public:
     void remove(std::uint32_t position, const secret_hash& hash) {
         const std::uint32_t last = size() - 1;
         exchange(set_seeder(position, true, hash), last, hash);
-        if (indexed()) index_.erase(hash(peers_[last].address), last, hashes(hash));
+        if (indexed()) index_.erase(hash(network_of(peers_[last])), last, hashes(hash));
         peers_.pop_back();
         if (size() <= index_above / 2) index_.clear();
         if (peers_.size() < peers_.capacity() / 2) peers_.shrink_to_fit();
@@ -118,15 +119,20 @@ public:
 private:
     static constexpr std::uint32_t index_above = 16;
 
+    /// As ip_address::network() has it.
+    static byte_view network_of(const peer& p) {
+        return byte_view(p.address).first(N == 16 ? ip_address::v6_network_size : N);
+    }
+
     bool indexed() const { return index_.size() > 0; }
 
     auto hashes(const secret_hash& hash) const {
-        return [this, &hash](std::uint32_t position) { return hash(peers_[position].address); };
+        return [this, &hash](std::uint32_t position) { return hash(network_of(peers_[position])); };
     }
 
     void exchange(std::uint32_t a, std::uint32_t b, const secret_hash& hash) {
         if (a == b) return;
-        if (indexed()) index_.exchanged(hash(peers_[a].address), a, hash(peers_[b].address), b);
+        if (indexed()) index_.exchanged(hash(network_of(peers_[a])), a, hash(network_of(peers_[b])), b);
         std::swap(peers_[a], peers_[b]);
     }
 

@@ -27,8 +27,9 @@ struct registry_options {
     std::size_t max_torrents = 1'000'000;  ///< further ones are refused
     std::size_t max_peers = 20'000'000;    ///< in all; further ones get answers but are not remembered
     std::uint32_t max_peers_per_torrent = 1'000'000;
-    std::uint32_t max_peers_per_address = 64;  ///< in one swarm; a further one takes the place of the oldest
-    std::uint32_t default_numwant = 50;        ///< endpoints in an answer if the peer does not say (BEP 3)
+    /// In one swarm, for one IPv4 address or IPv6 network (/64); a further one takes the place of the oldest.
+    std::uint32_t max_peers_per_address = 64;
+    std::uint32_t default_numwant = 50;  ///< endpoints in an answer if the peer does not say (BEP 3)
     std::uint32_t max_numwant = 200;
 };
 

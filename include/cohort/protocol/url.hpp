@@ -11,6 +11,7 @@
 #include <system_error>
 #include <utility>
 
+#include <cohort/core/ascii.hpp>
 #include <cohort/core/endpoint.hpp>
 #include <cohort/core/error.hpp>
 #include <cohort/core/number.hpp>
@@ -60,14 +61,6 @@ inline std::optional<url> resolve_redirect(const url& base, std::string_view loc
 inline bool redirect_allowed(const url& from, const url& to);
 
 namespace detail {
-
-constexpr char ascii_lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-inline std::string ascii_lower(std::string_view text) {
-    std::string out(text);
-    for (char& c : out) c = ascii_lower(c);
-    return out;
-}
 
 constexpr bool is_ascii_digit(char c) { return c >= '0' && c <= '9'; }
 constexpr bool is_ascii_letter(char c) { return ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z'; }
@@ -179,10 +172,8 @@ inline std::string encode_target(std::string_view text) {
 
 inline bool is_this_machine_or_link(const url& u) {
     if (const auto address = ip_address::parse(u.host)) {
-        const byte_view bytes = address->bytes();
-        if (address->is_loopback() || address->is_unspecified()) return true;
-        if (address->is_v4()) return bytes[0] == 0 || (bytes[0] == 169 && bytes[1] == 254);
-        return bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80;
+        const bool this_network = address->is_v4() && address->bytes()[0] == 0;  // RFC 1122, 3.2.1.3
+        return address->is_loopback() || address->is_unspecified() || address->is_link_local() || this_network;
     }
     std::string_view name = u.host;
     if (name.ends_with('.')) name.remove_suffix(1);
@@ -209,7 +200,7 @@ inline std::optional<url> parse_url(std::string_view text, std::error_code& ec) 
     const std::size_t scheme = detail::scheme_length(text);
     if (scheme == std::string_view::npos) return std::nullopt;
     url out;
-    out.scheme = detail::ascii_lower(text.substr(0, scheme));
+    out.scheme = ascii_lower(text.substr(0, scheme));
     if (default_port(out.scheme) == 0 && out.scheme != "udp") {
         ec = errc::url_unsupported;
         return std::nullopt;

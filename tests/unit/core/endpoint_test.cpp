@@ -26,6 +26,7 @@ TEST_CASE("text that is no endpoint is refused") {
         CAPTURE(text);
         CHECK_FALSE(endpoint::parse(text));
     }
+    CHECK_FALSE(ip_address::parse(std::string("::1\0and more", 12)));
 }
 
 TEST_CASE("an IPv4-mapped address is the IPv4 address") {
@@ -56,6 +57,20 @@ TEST_CASE("special addresses are known in both families") {
     CHECK(ip_address::parse("224.0.0.1")->is_multicast());
     CHECK(ip_address::parse("ff02::1")->is_multicast());
     CHECK_FALSE(ip_address::parse("223.255.255.255")->is_multicast());
+    for (const char* one : {"10.0.0.1", "172.16.0.0", "172.31.255.255", "192.168.1.1", "fc00::1", "fdff::1"})
+        CHECK_MESSAGE(ip_address::parse(one)->is_private(), one);
+    for (const char* one : {"11.0.0.1", "172.15.0.1", "172.32.0.1", "192.169.1.1", "127.0.0.1", "fe00::1", "::1"})
+        CHECK_MESSAGE(!ip_address::parse(one)->is_private(), one);
+    for (const char* one : {"169.254.0.1", "fe80::1", "febf::1"})
+        CHECK_MESSAGE(ip_address::parse(one)->is_link_local(), one);
+    for (const char* one : {"169.253.0.1", "10.254.0.1", "fec0::1", "fd80::1"})
+        CHECK_MESSAGE(!ip_address::parse(one)->is_link_local(), one);
+}
+
+TEST_CASE("who has one IPv6 address has its /64") {
+    CHECK(ip_address::parse("10.1.2.3")->network() == *ip_address::parse("10.1.2.3"));
+    CHECK(ip_address::parse("2001:db8:1:2:3:4:5:6")->network() == *ip_address::parse("2001:db8:1:2::"));
+    CHECK(ip_address::parse("2001:db8:1:3::1")->network() == *ip_address::parse("2001:db8:1:3::"));
 }
 
 TEST_CASE("endpoints differ by address and by port") {

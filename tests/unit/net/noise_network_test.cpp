@@ -178,6 +178,52 @@ asio::awaitable<void> crowd(network& net) {
     CHECK(b->remote_endpoint().address == polite.address());
 }
 
+/// Whoever dials a listener of this comes from another address of one IPv6 network.
+class crowded_network final : public test::forwarding_network {
+public:
+    using forwarding_network::forwarding_network;
+    std::unique_ptr<listener> listen(endpoint at) override { return std::make_unique<door>(inner().listen(at)); }
+
+private:
+    class door final : public listener {
+    public:
+        explicit door(std::unique_ptr<listener> inner) : inner_(std::move(inner)) {}
+        asio::awaitable<std::unique_ptr<stream>> accept() override {
+            link plain = co_await inner_->accept();
+            const endpoint from{*ip_address::parse("2001:db8::" + std::to_string(++accepted_)), 1};
+            co_return std::make_unique<test::renamed_stream>(std::move(plain), from);
+        }
+        endpoint local_endpoint() const override { return inner_->local_endpoint(); }
+        void close() noexcept override { inner_->close(); }
+
+    private:
+        std::unique_ptr<listener> inner_;
+        int accepted_ = 0;
+    };
+};
+
+asio::awaitable<void> crowd_of_one_network(network& net) {
+    const identity bob = somebody(2);
+    noise_network_options options;
+    options.max_of_one_address = 2;
+    crowded_network server(net);
+    noise_network of_bob(server, bob, {}, options);
+    const std::unique_ptr<listener> door = of_bob.listen(endpoint{ip_address::loopback_v4(), 0});
+    link b;
+    task_group tasks(net.executor());
+    tasks.spawn(test::store(b, door->accept()));
+    std::vector<link> silent;
+    for (int i = 0; i < 3; ++i) {
+        link one = co_await net.connect(door->local_endpoint());
+        silent.push_back(std::move(one));
+    }
+    byte_vector buffer(1);
+    const std::size_t got = co_await with_timeout(net, 5s, silent[2]->read_some(buffer));
+    CHECK(got == 0);
+    tasks.cancel();
+    co_await tasks.join();
+}
+
 asio::awaitable<void> wait_for_accept(network& net) {
     noise_network_options options;
     options.max_ready = 2;
@@ -306,6 +352,8 @@ TEST_CASE("peers that never answer keep nobody waiting, and lose their place at 
 }
 
 TEST_CASE("one address does not get all places") { test::run(&crowd); }
+
+TEST_CASE("one IPv6 network does not get all places") { test::run(&crowd_of_one_network); }
 
 TEST_CASE("connections that nobody accepts are bounded, and none is lost") { test::run(&wait_for_accept); }
 

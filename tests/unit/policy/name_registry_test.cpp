@@ -243,6 +243,18 @@ TEST_CASE("one address cannot fill the registry, nor one IPv6 network") {
     CHECK(names.enter(user("six"), *ip_address::parse("2001:db8:0:1::"), at(1)).verdict == name_verdict::accepted);
 }
 
+TEST_CASE("names that gather at one address count where they came from, once it has no room") {
+    name_registry names({.max_per_address = 1});
+    names.enter(user("a"), from(1), at(0));
+    names.enter(user("b"), from(2), at(0));
+    CHECK(names.enter(user("b"), from(1), at(1)).verdict == name_verdict::accepted);
+    CHECK(names.enter(user("c"), from(2), at(1)).verdict == name_verdict::address_full);
+    names.leave("a", {}, at(2));
+    CHECK(names.enter(user("b"), from(1), at(2)).verdict == name_verdict::accepted);
+    CHECK(names.enter(user("c"), from(2), at(2)).verdict == name_verdict::accepted);
+    CHECK(names.enter(user("d"), from(1), at(2)).verdict == name_verdict::address_full);
+}
+
 TEST_CASE("when it is full, a new name takes the place of the longest silent one without a key") {
     name_registry names({.max_names = 3});
     names.enter(signed_user("keyed", somebody(1), at(0)), from(1), at(0));

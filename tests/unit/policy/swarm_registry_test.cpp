@@ -19,9 +19,11 @@ info_hash torrent(std::uint32_t n) {
 
 endpoint v4(std::uint32_t address, std::uint16_t port = 6881) { return {ip_address::v4(address), port}; }
 
-endpoint v6(std::uint32_t n, std::uint16_t port = 6881) {
+/// Each in a network of its own.
+endpoint v6(std::uint32_t n, std::uint16_t port = 6881, std::uint32_t host = 1) {
     std::array<std::uint8_t, 16> bytes{0x20, 0x01};
-    store_be(bytes.data() + 12, n);
+    store_be(bytes.data() + 4, n);
+    store_be(bytes.data() + 12, host);
     return {ip_address::v6(bytes), port};
 }
 
@@ -178,6 +180,19 @@ TEST_CASE("one address has a bounded number of places in a swarm, and takes the 
     auto got = f.peers(torrent(1), from(v4(2), 1), start + 200s);
     std::sort(got.begin(), got.end());
     CHECK(got == std::vector{v4(1, 98), v4(1, 99), v4(1, 100), v4(9)});
+}
+
+TEST_CASE("all addresses of an IPv6 network share its places, and remain peers of their own") {
+    fixture f({.max_peers_per_address = 3});
+    for (std::uint32_t n = 1; n <= 20; ++n) f.announce(torrent(1), from(v6(n), 1), start);  // many enough for an index
+    for (std::uint32_t host = 2; host <= 100; ++host)
+        f.announce(torrent(1), from(v6(1, 6881, host), 1), start + std::chrono::seconds(host));
+    CHECK(f.registry.scrape(torrent(1)).incomplete == 22);
+    f.announce(torrent(1), from(v6(1, 6881, 100), 0, announce_event::stopped), start + 200s);
+    CHECK(f.registry.scrape(torrent(1)).incomplete == 21);
+    const auto got = f.peers(torrent(1), from(v6(2), 1), start + 200s);
+    CHECK(std::count(got.begin(), got.end(), v6(1, 6881, 98)) == 1);
+    CHECK(std::count(got.begin(), got.end(), v6(1, 6881, 99)) == 1);
 }
 
 TEST_CASE("a full registry refuses new torrents, and a full swarm answers without remembering") {
