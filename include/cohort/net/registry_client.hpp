@@ -165,7 +165,8 @@ inline bool registry_client::is_outdated(const http_response& response) {
     std::error_code ec;
     const auto body = parse_json(response.body, ec, 8);
     const auto last = json_integer(body ? json_member(*body, "signed_at") : nullptr);
-    if (!last || *last < stamped_ || is_from_future(*last + 1, options_.calendar())) return false;
+    // Ours will be a millisecond newer than that, and must not be from the future itself.
+    if (!last || *last < stamped_ || is_from_future(*last, options_.calendar() - 1)) return false;
     stamped_ = *last;
     return true;
 }

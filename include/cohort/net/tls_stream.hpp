@@ -125,7 +125,6 @@ private:
         std::unique_ptr<stream> plain;
         std::unique_ptr<SSL, ssl_deleter> ssl;
         wakeup shaken;
-        byte_vector input;
         bool shaking = false;
         bool finished = false;
         bool closed = false;
@@ -248,10 +247,12 @@ inline void tls_stream::state::encrypt(byte_view bytes) {
 
 inline asio::awaitable<void> tls_stream::state::fill() {
     if (closed) throw_cancelled();
-    input.resize(record_max);
-    const std::size_t got = co_await plain->read_some(input);
+    co_await plain->readable();  // an idle connection holds no buffer
+    const auto input = std::make_unique_for_overwrite<std::uint8_t[]>(record_max);
+    const byte_span room(input.get(), record_max);
+    const std::size_t got = co_await plain->read_some(room);
     if (got == 0) raise(errc::connection_closed);
-    if (BIO_write(SSL_get_rbio(ssl.get()), input.data(), static_cast<int>(got)) != static_cast<int>(got))
+    if (BIO_write(SSL_get_rbio(ssl.get()), input.get(), static_cast<int>(got)) != static_cast<int>(got))
         raise(errc::tls_failed, "no memory");
 }
 

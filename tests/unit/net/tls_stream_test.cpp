@@ -11,6 +11,7 @@
 #include <cohort/net/websocket_server.hpp>
 
 #include "support/certificates.hpp"
+#include "support/heap.hpp"
 #include "support/net.hpp"
 #include "support/run.hpp"
 #include "support/stream_pair.hpp"
@@ -113,6 +114,29 @@ asio::awaitable<void> talk(network& net, const certified& who) {
     std::error_code error;
     co_await test::store_error(error, write_all(*pair.client, as_bytes("x")));
     CHECK(error == std::errc::broken_pipe);
+}
+
+asio::awaitable<void> read_into(stream& link, byte_span room, std::size_t& got) { got = co_await link.read_some(room); }
+
+asio::awaitable<void> wait_idly(network& net, const certified& who) {
+    const tls_context client = who.client();
+    const tls_context server = who.server();
+    auto first = co_await shake(net, client, server, "localhost");  // OpenSSL's own tables
+    const test::heap_growth growth;
+    auto pair = co_await shake(net, client, server, "localhost");
+    REQUIRE(pair.server);
+    byte_vector room(100);
+    for (int i = 0; i < 2; ++i) {
+        std::size_t got = 0;
+        task_group tasks(net.executor());
+        tasks.spawn(read_into(*pair.server, room, got));
+        for (int turn = 0; turn < 10; ++turn) co_await asio::post(net.executor(), asio::use_awaitable);
+        CHECK(tasks.size() == 1);
+        CHECK(growth.bytes() < 48 * 1024);  // of both ends, most of it OpenSSL's
+        co_await write_all(*pair.client, as_bytes("hello"));
+        co_await tasks.join();
+        CHECK(got == 5);
+    }
 }
 
 asio::awaitable<void> send_in_pieces(stream& link, const byte_vector& all) {
@@ -261,6 +285,11 @@ asio::awaitable<void> through_the_middle(network& net, const certified& who, std
 TEST_CASE("a TLS connection carries bytes both ways, and ends in one direction") {
     const certified who;
     test::run([&](network& net) { return talk(net, who); });
+}
+
+TEST_CASE("a connection that waits for something to read holds no buffer for it") {
+    const certified who;
+    test::run([&](network& net) { return wait_idly(net, who); });
 }
 
 TEST_CASE("both directions run at once, in pieces of any size") {
