@@ -66,7 +66,8 @@ public:
         for (const std::string& one : features) {
             if (!one.starts_with("port:")) continue;
             std::uint16_t port = 0;
-            if (parse_number(std::string_view(one).substr(5), port) && port != 0) return endpoint{address().address, port};
+            if (parse_number(std::string_view(one).substr(5), port) && port != 0)
+                return endpoint{address().address, port};
         }
         return std::nullopt;
     }

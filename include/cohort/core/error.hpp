@@ -62,13 +62,12 @@ enum class errc {
     json_invalid,  ///< not JSON (RFC 8259), or arrays and objects too deep in one another
 
     // Storage
-    disk_full,        ///< no space left, or the quota is used up
-    disk_failed,      ///< an input or output error; the path is in the message
-    file_missing,     ///< a file that must exist does not
-    file_changed,     ///< a file was altered, shortened or removed after it had been checked
-    path_unsafe,      ///< the path would lead outside the torrent's folder
-    hash_mismatch,    ///< the data does not match the metainfo's hash
-    journal_invalid,  ///< the resume journal is damaged or belongs to another torrent
+    disk_full,      ///< no space left, or the quota is used up
+    disk_failed,    ///< an input or output error; the path is in the message
+    file_missing,   ///< a file that must exist does not
+    file_changed,   ///< a file was altered, shortened or removed after it had been checked
+    path_unsafe,    ///< the path would lead outside the torrent's folder
+    hash_mismatch,  ///< the data does not match the metainfo's hash
 
     // Chat
     websocket_malformed,  ///< a frame or opening handshake that RFC 6455 does not allow
@@ -144,7 +143,6 @@ inline std::string error_category::message(int value) const {
     case errc::file_changed: return "file changed on disk";
     case errc::path_unsafe: return "unsafe path";
     case errc::hash_mismatch: return "data does not match its hash";
-    case errc::journal_invalid: return "resume journal is damaged or of another torrent";
     case errc::websocket_malformed: return "malformed WebSocket frame or handshake";
     case errc::websocket_closed: return "WebSocket closed by the other side";
     case errc::noise_failed: return "encrypted message does not authenticate";

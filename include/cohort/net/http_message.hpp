@@ -11,17 +11,12 @@
 #include <string_view>
 #include <vector>
 
+#include <cohort/core/ascii.hpp>
 #include <cohort/core/endpoint.hpp>
 #include <cohort/core/error.hpp>
 #include <cohort/net/stream.hpp>
 
 namespace cohort {
-
-/// Whether two header names, methods or tokens are the same but for the case of ASCII letters.
-inline bool equal_ignoring_case(std::string_view a, std::string_view b) {
-    const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
-    return std::equal(a.begin(), a.end(), b.begin(), b.end(), [lower](char x, char y) { return lower(x) == lower(y); });
-}
 
 /// The fields of a header in their order. All text stands in one string, so that a header costs two allocations and
 /// one that is cleared and filled again none. Views stay valid until the next change.

@@ -9,6 +9,7 @@
 #include <cohort/net/http_client.hpp>
 #include <cohort/protocol/announce.hpp>
 #include <cohort/protocol/announce_query.hpp>
+#include <cohort/protocol/query.hpp>
 #include <cohort/protocol/scrape.hpp>
 #include <cohort/protocol/url.hpp>
 

@@ -17,45 +17,17 @@
 #include <cohort/core/number.hpp>
 #include <cohort/protocol/announce.hpp>
 #include <cohort/protocol/percent.hpp>
+#include <cohort/protocol/query.hpp>
 
 namespace cohort {
 
 /// "info_hash=...&peer_id=...", to be put behind the announce URL with append_query().
 inline std::string announce_query(const announce_request& request);
 
-/// A URL's target with more parameters: after '?', or after '&' where there is a query already (private trackers keep
-/// their passkey there).
-inline std::string append_query(std::string_view target, std::string_view query) {
-    std::string out(target);
-    if (out.find('?') == std::string::npos)
-        out += '?';
-    else if (!out.ends_with('?') && !out.ends_with('&'))
-        out += '&';
-    out += query;
-    return out;
-}
-
 /// Reads what stands behind '?' in an announce. info_hash, peer_id, port and left must be there, once, and right; what
 /// else is there must be right too; unknown parameters and events are ignored. Nothing, with a sentence for the client
 /// in `reason`, for anything else. Memory stays below the query's own size.
 inline std::optional<announce_request> parse_announce_query(std::string_view query, std::string& reason);
-
-/// Takes the next `name=value` off the front of a query, neither decoded; nothing at the end. Empty ones are skipped.
-struct query_parameter {
-    std::string_view name{};
-    std::string_view value{};
-};
-inline std::optional<query_parameter> take_parameter(std::string_view& query) {
-    while (!query.empty()) {
-        const std::string_view one = query.substr(0, query.find('&'));
-        query.remove_prefix(one.size() + (one.size() < query.size() ? 1 : 0));
-        if (one.empty()) continue;
-        const std::size_t equals = one.find('=');
-        if (equals == std::string_view::npos) return query_parameter{one, {}};
-        return query_parameter{one.substr(0, equals), one.substr(equals + 1)};
-    }
-    return std::nullopt;
-}
 
 namespace detail {
 

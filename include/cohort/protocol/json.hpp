@@ -134,6 +134,12 @@ inline const json* json_member(const json& value, const std::string& key) {
     return at == members.end() ? nullptr : &at->second;
 }
 
+/// The same, but null is as good as nothing.
+inline const json* json_given(const json& value, const std::string& key) {
+    const json* const found = json_member(value, key);
+    return found == nullptr || found->is<picojson::null>() ? nullptr : found;
+}
+
 /// A number written without fraction or exponent that fits 64 bits; nothing for anything else, nullptr included.
 inline std::optional<std::int64_t> json_integer(const json* value) {
     if (value == nullptr || !value->is<std::int64_t>()) return std::nullopt;

@@ -12,12 +12,6 @@
 
 namespace cohort {
 
-/// The member of an object, or nullptr if it is absent or null.
-inline const json* json_given(const json& value, const std::string& key) {
-    const json* const found = json_member(value, key);
-    return found == nullptr || found->is<picojson::null>() ? nullptr : found;
-}
-
 /// Adds username, host and port, and of a signed one key, signed_at and signature (hexadecimal).
 void add_registration(json_line& to, const registration& one);
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include <cohort/core/ascii.hpp>
 #include <cohort/core/bytes.hpp>
 #include <cohort/core/endian.hpp>
 #include <cohort/core/endpoint.hpp>
@@ -55,7 +56,7 @@ inline bool is_registration_host(const std::string& host) {
     if (host.size() > registration_host_max) return false;
     const auto address = ip_address::parse(host);
     if (address) return !address->is_multicast();
-    return detail::is_host_name(host) && !detail::ends_in_number(detail::ascii_lower(host));
+    return detail::is_host_name(host) && !detail::ends_in_number(ascii_lower(host));
 }
 
 /// The bytes that `one.proof` signs: "cohort registration", then username and host, each behind its length in two

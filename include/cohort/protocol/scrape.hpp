@@ -16,9 +16,9 @@
 #include <cohort/core/bytes.hpp>
 #include <cohort/core/ids.hpp>
 #include <cohort/protocol/announce.hpp>
-#include <cohort/protocol/announce_query.hpp>
 #include <cohort/protocol/bencode.hpp>
 #include <cohort/protocol/percent.hpp>
+#include <cohort/protocol/query.hpp>
 
 namespace cohort {
 

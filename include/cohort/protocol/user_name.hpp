@@ -4,8 +4,8 @@
 #include <string>
 #include <string_view>
 
+#include <cohort/core/ascii.hpp>
 #include <cohort/protocol/plain_text.hpp>
-#include <cohort/protocol/url.hpp>
 #include <cohort/protocol/utf8.hpp>
 
 namespace cohort {
@@ -43,6 +43,6 @@ inline bool is_user_name(std::string_view name) {
 
 /// Two names are the same if this is: capitals A to Z count as small letters, so that nobody is "Alice" beside "alice".
 /// Letters of other scripts that look alike remain different: what tells people apart for sure is the key.
-inline std::string folded_user_name(std::string_view name) { return detail::ascii_lower(name); }
+inline std::string folded_user_name(std::string_view name) { return ascii_lower(name); }
 
 }  // namespace cohort

@@ -11,11 +11,11 @@
 #include <string_view>
 #include <system_error>
 
+#include <cohort/core/ascii.hpp>
 #include <cohort/core/base64.hpp>
 #include <cohort/core/bytes.hpp>
 #include <cohort/core/error.hpp>
 #include <cohort/core/hash.hpp>
-#include <cohort/protocol/url.hpp>
 
 namespace cohort {
 
@@ -84,11 +84,6 @@ inline bool is_websocket_key(std::string_view key) {
     return from_base64(key, bytes);
 }
 
-inline bool same_word(std::string_view a, std::string_view b) {
-    return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                      [](char x, char y) { return ascii_lower(x) == ascii_lower(y); });
-}
-
 /// Takes the next element off a comma-separated list, without white space around it.
 inline std::string_view take_element(std::string_view& list) {
     std::string_view out = list.substr(0, list.find(','));
@@ -100,7 +95,7 @@ inline std::string_view take_element(std::string_view& list) {
 
 inline bool list_has_word(std::string_view list, std::string_view word) {
     while (!list.empty()) {
-        if (same_word(take_element(list), word)) return true;
+        if (equal_ignoring_case(take_element(list), word)) return true;
     }
     return false;
 }
@@ -144,7 +139,7 @@ inline std::optional<std::string_view> check_websocket_response(const websocket_
     ec = errc::http_status;
     if (response.status != 101) return std::nullopt;
     ec = errc::websocket_malformed;
-    if (!detail::same_word(response.upgrade, "websocket")) return std::nullopt;
+    if (!equal_ignoring_case(response.upgrade, "websocket")) return std::nullopt;
     if (!detail::list_has_word(response.connection, "upgrade")) return std::nullopt;
     if (response.accept != websocket_accept(key)) return std::nullopt;
     if (!response.extensions.empty()) return std::nullopt;
@@ -159,11 +154,11 @@ inline bool websocket_same_origin(std::string_view origin, std::string_view host
     if (end == std::string_view::npos || host.empty()) return false;
     const std::string_view scheme = origin.substr(0, end);
     const auto without_default_port = [scheme](std::string_view authority) {
-        const std::string_view port = detail::same_word(scheme, "https") ? ":443" : ":80";
+        const std::string_view port = equal_ignoring_case(scheme, "https") ? ":443" : ":80";
         if (authority.ends_with(port)) authority.remove_suffix(port.size());
         return authority;
     };
-    return detail::same_word(without_default_port(origin.substr(end + 3)), without_default_port(host));
+    return equal_ignoring_case(without_default_port(origin.substr(end + 3)), without_default_port(host));
 }
 
 }  // namespace cohort

@@ -2,7 +2,6 @@
 // browser, directly or under a name that it made resolve to here (DNS rebinding); both show in the request's header.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -10,6 +9,7 @@
 
 #include <cohort/net/http_message.hpp>
 #include <cohort/protocol/percent.hpp>
+#include <cohort/protocol/query.hpp>
 #include <cohort/web/cors.hpp>
 
 namespace cohort {
@@ -47,13 +47,10 @@ private:
         const std::string_view given = request.headers.find("Authorization").value_or("");
         if (equal_ignoring_case(given.substr(0, scheme.size()), scheme)) return is_token(given.substr(scheme.size()));
         // Browsers let a page set no header for a WebSocket.
-        constexpr std::string_view name = "token=";
         std::string_view query = request.query();
-        while (!query.empty()) {
-            const std::string_view one = query.substr(0, query.find('&'));
-            query.remove_prefix(std::min(query.size(), one.size() + 1));
-            if (!one.starts_with(name)) continue;
-            const auto shown = percent_decode(one.substr(name.size()));
+        while (const auto parameter = take_parameter(query)) {
+            if (parameter->name != "token") continue;
+            const auto shown = percent_decode(parameter->value);
             if (shown && is_token(*shown)) return true;
         }
         return false;

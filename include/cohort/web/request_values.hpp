@@ -12,10 +12,9 @@
 
 #include <cohort/core/number.hpp>
 #include <cohort/net/http_message.hpp>
-#include <cohort/protocol/announce_query.hpp>
 #include <cohort/protocol/json.hpp>
-#include <cohort/protocol/json_registration.hpp>
 #include <cohort/protocol/percent.hpp>
+#include <cohort/protocol/query.hpp>
 
 namespace cohort {
 
@@ -61,8 +60,7 @@ public:
         if (given == nullptr && otherwise) return *otherwise;
         auto found = json_integer(given);
         std::int64_t number = 0;
-        if (in_query_ && given != nullptr && parse_number(json_text(given).value_or(""), number))
-            found = number;
+        if (in_query_ && given != nullptr && parse_number(json_text(given).value_or(""), number)) found = number;
         if (found && *found >= least && *found <= most) return *found;
         const bool open = most == std::numeric_limits<std::int64_t>::max();
         fail(key,
