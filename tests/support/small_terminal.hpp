@@ -9,7 +9,8 @@
 #include <string_view>
 #include <vector>
 
-#include <examples/support/keys.hpp>
+#include <cohort/protocol/utf8.hpp>
+#include <examples/support/terminal.hpp>
 
 namespace cohort::test {
 
@@ -52,7 +53,7 @@ private:
             return;
         }
         const std::string_view before = bytes;
-        const auto code = examples::detail::next_code_point(bytes);
+        const auto code = take_code_point(bytes);
         if (!code || *code < 0x20) throw std::runtime_error("a control character on the screen");
         put(std::string(before.substr(0, before.size() - bytes.size())), examples::detail::columns_of(*code));
     }

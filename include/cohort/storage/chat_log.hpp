@@ -114,22 +114,23 @@ private:
 inline chat_log::chat_log(disk& d, const std::string& directory, const std::string& name, const key32& key,
                           const replay& each)
     : disk_(d), path_{directory, name}, name_(path_.text()) {
-    file_ = disk_.open(path_, open_mode::create);
-    lock();
-    const bool whole = file_->size() >= data_at;
-    const bool ours = read_header(key);
-    const auto first = ours ? read_mark(mark_at) : std::nullopt;
-    const auto second = ours ? read_mark(mark_at + mark_step) : std::nullopt;
-    if (!whole && !(first && first->records > 0)) {
-        // Not even the beginning is there: nothing was ever kept in it.
+    try {
+        file_ = disk_.open(path_, open_mode::read_write);
+        lock();
+    } catch (const std::system_error& error) {
+        if (error.code() != errc::file_missing) throw;
         begin(key);
-    } else {
-        if (!ours) damaged("not a log of this identity");
-        if (!first && !second) damaged("its marks are destroyed");
-        const bool first_is_newer = first && (!second || first->records > second->records);
-        next_mark_ = first_is_newer ? mark_at + mark_step : mark_at;
-        scan(first_is_newer ? *first : *second, each);
     }
+    if (file_->size() < data_at) damaged("it was cut, or is no log");
+    if (!read_header(key)) damaged("not a log of this identity");
+    const auto first = read_mark(mark_at);
+    const auto second = read_mark(mark_at + mark_step);
+    if (!first && !second) damaged("its marks are destroyed");
+    const bool first_is_newer = first && (!second || first->records > second->records);
+    next_mark_ = first_is_newer ? mark_at + mark_step : mark_at;
+    scan(first_is_newer ? *first : *second, each);
+    // Who began it, just now or before being killed, has not brought its name to safety.
+    if (size() == 0) disk_.sync_directory({path_.root, {}});
 }
 
 /// Where the disk has files of the system, one open log keeps all others away until it is closed.
@@ -155,7 +156,12 @@ inline void chat_log::derive_keys(byte_view salt, const key32& key) {
     wipe(keys);
 }
 
+/// The file gets its name when it is whole: so one that is shorter was cut. Under the other name it is locked already,
+/// and stays so.
 inline void chat_log::begin(const key32& key) {
+    const disk_path fresh{path_.root, path_.below + ".new"};
+    file_ = disk_.open(fresh, open_mode::create);
+    lock();
     std::array<std::uint8_t, 32> salt;
     secret_random(salt);
     derive_keys(salt, key);
@@ -163,24 +169,26 @@ inline void chat_log::begin(const key32& key) {
     all.insert(all.end(), salt.begin(), salt.end());
     const secret32 mac = hmac_sha256(mac_key_.bytes, all);
     all.insert(all.end(), mac.bytes.begin(), mac.bytes.end());
-    std::copy_n(mac.bytes.begin(), tag_size, first_.begin());
-    last_ = first_;
-    const byte_vector nothing = encode({0, data_at, last_});
+    tag none;
+    std::copy_n(mac.bytes.begin(), tag_size, none.begin());
+    const byte_vector nothing = encode({0, data_at, none});
     for (const std::uint64_t at : {mark_at, mark_at + mark_step}) {
         all.resize(at);
         all.insert(all.end(), nothing.begin(), nothing.end());
     }
     all.resize(data_at);
     try {
+        // Another program that begins at the same time may have been quicker.
+        if (disk_.stat(path_)) raise(std::make_error_code(std::errc::device_or_resource_busy), name_);
         file_->resize(0);
         file_->write_at(0, all);
         file_->sync();
-        disk_.sync_directory({path_.root, {}});
+        disk_.rename(fresh, path_);
     } catch (...) {
         try {
-            file_->resize(0);
+            disk_.remove(fresh);
         } catch (const std::system_error&) {
-            // The first failure is the one to tell; the next start begins anew.
+            // The first failure is the one to tell; the next start writes over it.
         }
         throw;
     }

@@ -110,7 +110,9 @@ inline secret32 read_identity_file(const std::string& path) {
 inline void create_identity_file(const std::string& path, const secret32& seed) {
     std::string text(detail::identity_title);
     text.reserve(detail::identity_file_size);
-    text += to_hex(seed.bytes);
+    std::string digits = to_hex(seed.bytes);
+    text += digits;
+    wipe({reinterpret_cast<std::uint8_t*>(digits.data()), digits.size()});
     text += "\n" + detail::identity_check(seed) + "\n";
 
     std::string fresh = path + ".XXXXXX";

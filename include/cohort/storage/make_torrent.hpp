@@ -149,9 +149,12 @@ inline scanned_content scan_content(const std::string& path) {
 
 inline bool hash_pieces(disk& d, scanned_content& content, job_runner& runner, const hash_callback& progress) {
     torrent_draft& draft = content.draft;
-    if (draft.piece_length == 0 || draft.piece_length % block_size != 0 || draft.piece_length > max_piece_length ||
-        content.total_size / draft.piece_length >= max_piece_count)
-        raise(errc::metainfo_invalid, "piece length " + std::to_string(draft.piece_length));
+    const std::string length = "piece length " + std::to_string(draft.piece_length);
+    if (draft.piece_length == 0 || draft.piece_length % block_size != 0 || draft.piece_length > max_piece_length)
+        raise(errc::metainfo_invalid, length + " must be a multiple of " + std::to_string(block_size) + ", at most " +
+                                          std::to_string(max_piece_length));
+    if (content.total_size / draft.piece_length >= max_piece_count)
+        raise(errc::metainfo_invalid, length + " makes more than " + std::to_string(max_piece_count) + " pieces");
     const piece_layout layout(content.total_size, draft.piece_length);
 
     std::vector<file_entry> entries;

@@ -60,8 +60,10 @@ public:
     void append_verified(std::span<const piece_index> pieces);
     void append_verified(piece_index piece) { append_verified(std::span<const piece_index>(&piece, 1)); }
 
-    /// Takes back that a piece is verified: its data was found to be wrong. The next run rechecks it.
-    void append_lost(piece_index piece);
+    /// Records nothing but the time, so that files that were just written to are not younger than the journal: a large
+    /// piece may take minutes, and until it is verified nothing else is recorded. To be called every few seconds while
+    /// blocks come in. Waits for no sync.
+    void append_sign_of_life();
 
     /// Records that the recheck is over: what it found was given to append_verified(), the rest is not there.
     void append_rechecked();
@@ -83,7 +85,7 @@ private:
         verified = 1,   // value: the piece
         synced = 2,     // value: so many of the verified pieces that were not safe, the oldest first, now are
         doubtful = 3,   // a sync failed: pieces not safe so far may be lost
-        lost = 4,       // value: the piece
+        lost = 4,       // value: a piece that is not right after all; only older versions wrote it
         rechecked = 5,  // no piece is left to recheck
     };
     static constexpr std::array<std::uint8_t, 8> magic{'c', 'o', 'h', 'o', 'r', 't', 'J', '1'};
@@ -356,12 +358,9 @@ inline void resume_journal::append_verified(std::span<const piece_index> pieces)
     unsafe_ += fresh.size();
 }
 
-inline void resume_journal::append_lost(piece_index piece) {
+inline void resume_journal::append_sign_of_life() {
     const std::lock_guard lock(mutex_);
-    if (!verified_.get(piece)) return;
-    append(encode(record::lost, piece, records_));
-    verified_.reset(piece);
-    recheck_.set(piece);
+    append(encode(record::synced, 0, records_));
 }
 
 inline void resume_journal::append_rechecked() {

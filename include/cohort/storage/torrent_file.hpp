@@ -2,16 +2,20 @@
 #pragma once
 
 #include <cerrno>
-#include <filesystem>
+#include <cstdio>
 #include <fstream>
 #include <string>
 #include <system_error>
 #include <utility>
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cohort/core/bytes.hpp>
 #include <cohort/core/error.hpp>
 #include <cohort/protocol/metainfo.hpp>
 #include <cohort/protocol/metainfo_write.hpp>
+#include <cohort/storage/real_disk.hpp>
 
 namespace cohort {
 
@@ -37,22 +41,29 @@ inline metainfo read_torrent(const std::string& path) {
     return std::move(*info);
 }
 
-/// Writes the .torrent file of `info`, whole or not at all: who watches for the file never reads a part of it. Throws
-/// std::system_error with the path.
+/// Writes the .torrent file of `info`, whole or not at all, also if the power goes: who watches for the file never
+/// reads a part of it. Throws std::system_error with the path; then nothing is left behind.
 inline void write_torrent(const std::string& path, const metainfo& info) {
     const std::string bytes = write_metainfo(info);
-    const std::string unfinished = path + ".part";
-    errno = 0;
-    std::ofstream out(unfinished, std::ios::binary);
-    out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-    out.close();
-    std::error_code error;
-    if (!out) error.assign(errno != 0 ? errno : EIO, std::generic_category());
-    if (!error) std::filesystem::rename(unfinished, path, error);
-    if (!error) return;
-    std::error_code ignored;
-    std::filesystem::remove(unfinished, ignored);
-    raise(error, "cannot write " + path);
+    std::string unfinished;
+    detail::unique_fd fresh;
+    // Files of that name that are there already are somebody else's.
+    for (unsigned number = 0; !fresh; ++number) {
+        unfinished = path + "." + std::to_string(number) + ".part";
+        constexpr int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
+        fresh =
+            detail::unique_fd(detail::uninterrupted([&] { return ::open(unfinished.c_str(), flags, mode_t{0666}); }));
+        if (!fresh && errno != EEXIST) raise({errno, std::generic_category()}, "cannot write " + path);
+    }
+    try {
+        detail::real_file out(std::move(fresh), path);
+        out.write_at(0, as_bytes(bytes));
+        out.sync();
+        if (::rename(unfinished.c_str(), path.c_str()) != 0) raise({errno, std::generic_category()}, path);
+    } catch (const std::system_error& error) {
+        ::unlink(unfinished.c_str());
+        raise(error.code(), "cannot write " + path);
+    }
 }
 
 }  // namespace cohort

@@ -3,8 +3,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <functional>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <vector>
@@ -13,7 +11,6 @@
 #include <cohort/core/hash.hpp>
 #include <cohort/core/pieces.hpp>
 #include <cohort/storage/torrent_files.hpp>
-#include <cohort/storage/worker_pool.hpp>
 
 namespace cohort {
 
@@ -32,20 +29,6 @@ inline piece_index verify_step(const piece_layout& layout) {
 /// are missing or too short.
 std::vector<piece_index> verify_range(torrent_files& files, std::span<const sha1_digest> hashes, piece_index first,
                                       piece_index last, const bitfield& which);
-
-struct verify_progress {
-    piece_index checked = 0;
-    piece_index total = 0;  ///< pieces to check
-    piece_index good = 0;   ///< of those checked
-};
-
-/// Hears how far it is, and says whether to go on. Called from the lanes, one call at a time.
-using verify_callback = std::function<bool(const verify_progress&)>;
-
-/// Checks the pieces set in `which` on all lanes of the runner and waits for the end; returns the good ones. If the
-/// callback said to stop, those found until then. Fails as verify_range().
-bitfield verify(torrent_files& files, std::span<const sha1_digest> hashes, const bitfield& which, job_runner& runner,
-                const verify_callback& progress = {});
 
 namespace detail {
 
@@ -142,25 +125,6 @@ inline std::vector<piece_index> verify_range(torrent_files& files, std::span<con
             ++piece;
         }
     }
-    return good;
-}
-
-inline bitfield verify(torrent_files& files, std::span<const sha1_digest> hashes, const bitfield& which,
-                       job_runner& runner, const verify_callback& progress) {
-    bitfield good(which.size());
-    verify_progress state;
-    state.total = which.count();
-    bool go_on = true;
-    std::mutex mutex;  // guards the above, and keeps the callback to one call at a time
-    run_slices(runner, which.size(), verify_step(files.layout()), [&](piece_index first, piece_index last) {
-        const std::vector<piece_index> found = verify_range(files, hashes, first, last, which);
-        const std::lock_guard lock(mutex);
-        for (const piece_index piece : found) good.set(piece);
-        for (piece_index piece = first; piece < last; ++piece) state.checked += which.get(piece) ? 1 : 0;
-        state.good = good.count();
-        if (progress && go_on) go_on = progress(state);
-        return go_on;
-    });
     return good;
 }
 

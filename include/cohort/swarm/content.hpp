@@ -135,6 +135,13 @@ public:
         while (jobs_under_way_ > 0) co_await changed_.wait();
     }
 
+    /// Keeps the journal no older than the files, if blocks were written since the last call. Throws the disk's error.
+    asio::awaitable<void> sign_of_life() {
+        if (!journal_ || !std::exchange(written_, false)) co_return;
+        const auto note = [journal = journal_] { journal->append_sign_of_life(); };
+        co_await run_job(pool_, 0, note);
+    }
+
     /// Makes what was verified survive a loss of power, and notes in the journal that it does. Throws the disk's error.
     asio::awaitable<void> checkpoint() {
         if (!journal_) co_return;
@@ -178,6 +185,7 @@ private:
     void ended(std::size_t size, const outcome& result, const std::function<void()>& done) {
         bytes_under_way_ -= size;
         --jobs_under_way_;
+        written_ = written_ || size > 0;
         if (result.code) fail(result);
         if (!failed_ && done) done();
         changed_.notify();
@@ -216,6 +224,7 @@ private:
     std::map<piece_index, std::shared_ptr<piece_writer>> writers_;
     std::size_t bytes_under_way_ = 0;
     std::size_t jobs_under_way_ = 0;
+    bool written_ = false;  // blocks, since the last sign_of_life()
     bool failed_ = false;
 };
 

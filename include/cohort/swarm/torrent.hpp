@@ -98,6 +98,7 @@ private:
     enum class goal { running, paused, stopped };
 
     static constexpr duration dial_timeout = 10s;
+    static constexpr duration sign_of_life_interval = 5s;  // well below what resume_journal takes for late
     static constexpr duration checkpoint_interval = 60s;
     static constexpr std::uint64_t dials_per_second = 10;
     static constexpr std::size_t most_dials = 30;
@@ -405,12 +406,15 @@ inline asio::awaitable<void> torrent::tick_loop() {
 
 inline asio::awaitable<void> torrent::checkpoint_loop() {
     std::uint64_t safe = 0;
+    time_point due = around_.net.now() + checkpoint_interval;
     for (;;) {
-        co_await around_.net.sleep_for(checkpoint_interval);
-        const std::uint64_t have = status().have;
-        if (std::exchange(safe, have) == have) continue;
+        co_await around_.net.sleep_for(sign_of_life_interval);
         try {
-            co_await content_->checkpoint();
+            co_await content_->sign_of_life();
+            if (around_.net.now() < due) continue;
+            due = around_.net.now() + checkpoint_interval;
+            const std::uint64_t have = status().have;
+            if (std::exchange(safe, have) != have) co_await content_->checkpoint();
         } catch (const std::system_error& error) {
             if (is_cancellation(error.code())) throw;
             fail(error.code(), error.what());

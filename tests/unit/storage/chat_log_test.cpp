@@ -296,8 +296,21 @@ TEST_CASE("A52: a log cut after it was safe is found") {
     for (int i = 0; i < 8; ++i) f.log->append(record_of(random, 40));
     f.log.reset();
     const byte_vector good = f.bytes();
-    for (std::size_t size = good.size() - 1; size >= 1024; size -= std::min<std::size_t>(1 + random.below(9), size)) {
+    for (std::size_t size = 0; size < good.size(); ++size) {
         f.put(byte_view(good).first(size));
+        CHECK(f.failure() == errc::log_damaged);
+        CHECK(f.bytes().size() == size);
+    }
+}
+
+TEST_CASE("A52: a log that was cut before anything was kept in it is left as it is too") {
+    fixture f;
+    f.start();
+    f.log.reset();
+    const byte_vector begun = f.bytes();
+    CHECK(begun.size() == data_at);
+    for (std::size_t size = 0; size < begun.size(); ++size) {
+        f.put(byte_view(begun).first(size));
         CHECK(f.failure() == errc::log_damaged);
         CHECK(f.bytes().size() == size);
     }
@@ -438,17 +451,32 @@ TEST_CASE("A51: a log that could not be begun is begun the next time") {
         f.start();
         CHECK(f.replayed.size() == 1);
     }
-    // A crash may leave any part of the beginning.
+    // A crash may leave any part of the beginning, under another name.
     fixture f;
     f.start();
     f.log.reset();
     const byte_vector begun = f.bytes();
-    for (std::size_t size = 0; size < begun.size(); size += 13) {
-        f.put(byte_view(begun).first(size));
+    for (std::size_t size = 0; size <= begun.size(); size += 12) {
+        std::filesystem::remove(f.path());
+        write_file(f.dir / "a.log.new", byte_view(begun).first(size));
         f.start().append(as_bytes("x"));
         f.start();
         CHECK(f.replayed.size() == 1);
+        CHECK_FALSE(std::filesystem::exists(f.dir / "a.log.new"));
     }
+}
+
+TEST_CASE("A51: a log is begun only when its name is safe, also where somebody was killed just before that") {
+    fixture f;
+    f.start();
+    const auto is_folder = [&f](const std::string& path) { return path == f.dir.string(); };
+    CHECK(std::ranges::any_of(f.d.synced(), is_folder));
+    f.d.forget_synced();
+    f.start().append(as_bytes("x"));
+    CHECK(std::ranges::any_of(f.d.synced(), is_folder));
+    f.d.forget_synced();
+    f.start();
+    CHECK(f.d.synced().empty());
 }
 
 TEST_CASE("A51: a log that cannot be read is not cut") {

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <atomic>
 #include <filesystem>
 
 #include <doctest/doctest.h>
@@ -14,6 +13,8 @@ using namespace cohort;
 using namespace cohort::test;
 
 namespace {
+
+using pieces = std::vector<piece_index>;
 
 struct fixture {
     temp_dir dir;
@@ -38,38 +39,31 @@ struct fixture {
         t->write(0, all);
     }
     bitfield everything() const { return bitfield(layout.piece_count(), true); }
+    pieces right(const bitfield& which) { return verify_range(*t, hashes, 0, layout.piece_count(), which); }
 };
-
-std::vector<piece_index> set_bits(const bitfield& bits) {
-    std::vector<piece_index> out;
-    for (piece_index i = 0; i < bits.size(); ++i)
-        if (bits.get(i)) out.push_back(i);
-    return out;
-}
 
 }  // namespace
 
-TEST_CASE("verify finds exactly the pieces that are right, at every piece length") {
+TEST_CASE("the check finds exactly the pieces that are right, at every piece length") {
     for (const std::uint32_t piece_length : {16u * 1024, 48u * 1024, 1024u * 1024, 3u * 1024 * 1024}) {
         CAPTURE(piece_length);
         fixture f({{"t/a", 3'000'001}, {"t/empty", 0}, {"pad/9", 99'999}, {"t/b", 4'000'000}, {"t/c", 12}},
                   piece_length);
         f.write_all();
-        worker_pool pool(2);
-        CHECK(verify(*f.t, f.hashes, f.everything(), pool).all());
+        CHECK(f.right(f.everything()).size() == f.layout.piece_count());
 
         const std::uint64_t wrong = 3'200'000;
         f.t->write(wrong, as_bytes("wrong"));
         const auto first = static_cast<piece_index>(wrong / piece_length);
-        bitfield expected = f.everything();
-        expected.reset(first);
-        CHECK(verify(*f.t, f.hashes, f.everything(), pool) == expected);
+        pieces expected;
+        for (piece_index piece = 0; piece < f.layout.piece_count(); ++piece)
+            if (piece != first) expected.push_back(piece);
+        CHECK(f.right(f.everything()) == expected);
 
         bitfield which(f.layout.piece_count());
         which.set(0);
         which.set(first);
-        CHECK(set_bits(verify(*f.t, f.hashes, which, pool)) ==
-              (first == 0 ? std::vector<piece_index>{} : std::vector<piece_index>{0}));
+        CHECK(f.right(which) == (first == 0 ? pieces{} : pieces{0}));
     }
 }
 
@@ -80,8 +74,7 @@ TEST_CASE("a range is one job: it checks its own pieces only") {
     which.reset(12);
     which.reset(13);
     f.t->write(f.layout.offset(20), as_bytes("x"));
-    CHECK(verify_range(*f.t, f.hashes, 10, 23, which) ==
-          std::vector<piece_index>{10, 11, 14, 15, 16, 17, 18, 19, 21, 22});
+    CHECK(verify_range(*f.t, f.hashes, 10, 23, which) == pieces{10, 11, 14, 15, 16, 17, 18, 19, 21, 22});
     CHECK(verify_range(*f.t, f.hashes, 10, 10, which).empty());
     const piece_index count = f.layout.piece_count();
     CHECK(failure_of([&] { verify_range(*f.t, f.hashes, 0, count + 1, which); }) == errc::index_out_of_range);
@@ -92,16 +85,14 @@ TEST_CASE("a range is one job: it checks its own pieces only") {
 
 TEST_CASE("missing and short files cost their own pieces only") {
     fixture f({{"t/a", 100'000}, {"t/b", 100'000}, {"t/c", 100'000}}, 16 * 1024);
-    worker_pool pool(2);
-    CHECK(verify(*f.t, f.hashes, f.everything(), pool).none());
+    CHECK(f.right(f.everything()).empty());
     CHECK(f.d.bytes_read == 0);
     f.write_all();
     f.t->close();
     std::filesystem::remove(f.dir / "t/b");
     std::filesystem::resize_file(f.dir / "t/c", 90'000);
     // Piece n has the bytes from n * 16384 on; b has those from 100000 on, c those from 200000 to 290000.
-    CHECK(set_bits(verify(*f.t, f.hashes, f.everything(), pool)) ==
-          std::vector<piece_index>{0, 1, 2, 3, 4, 5, 13, 14, 15, 16});
+    CHECK(f.right(f.everything()) == pieces{0, 1, 2, 3, 4, 5, 13, 14, 15, 16});
 }
 
 TEST_CASE("what was never written is not read, but pieces of zeros are known") {
@@ -110,43 +101,18 @@ TEST_CASE("what was never written is not read, but pieces of zeros are known") {
     const byte_vector zeros(1024 * 1024);
     f.hashes[100] = sha1_of(zeros);
     f.t->write(f.layout.offset(7), byte_view(f.all).subspan(f.layout.offset(7), 1024 * 1024));
-    worker_pool pool(2);
-    CHECK(set_bits(verify(*f.t, f.hashes, f.everything(), pool)) == std::vector<piece_index>{7, 100});
+    CHECK(f.right(f.everything()) == pieces{7, 100});
     CHECK(f.d.bytes_read <= 2 * 1024 * 1024);
     const std::uint32_t last = f.layout.piece_count() - 1;
     f.hashes[last] = sha1_of(byte_view(zeros).first(f.layout.piece_size(last)));
-    CHECK(verify_range(*f.t, f.hashes, last, last + 1, f.everything()) == std::vector<piece_index>{last});
+    CHECK(verify_range(*f.t, f.hashes, last, last + 1, f.everything()) == pieces{last});
 }
 
 TEST_CASE("a disk that fails ends the check with its error") {
     fixture f({{"t/a", 100'000}}, 16 * 1024);
     f.write_all();
     f.d.reads_fail = true;
-    worker_pool pool(2);
-    CHECK(failure_of([&] { verify(*f.t, f.hashes, f.everything(), pool); }) == errc::disk_failed);
-}
-
-TEST_CASE("progress counts up to all pieces, and can stop the check") {
-    fixture f({{"t/a", 100'000'000}}, 256 * 1024);
-    f.t->create();
-    worker_pool pool(2);
-    std::vector<verify_progress> seen;
-    verify(*f.t, f.hashes, f.everything(), pool, [&](const verify_progress& p) {
-        seen.push_back(p);
-        return true;
-    });
-    REQUIRE(!seen.empty());
-    CHECK(std::ranges::is_sorted(seen, {}, &verify_progress::checked));
-    CHECK(seen.back().checked == f.layout.piece_count());
-    CHECK(seen.back().total == f.layout.piece_count());
-    CHECK(seen.size() > 3);
-
-    int calls = 0;
-    verify(*f.t, f.hashes, f.everything(), pool, [&](const verify_progress&) {
-        ++calls;
-        return false;
-    });
-    CHECK(calls == 1);
+    CHECK(failure_of([&] { f.right(f.everything()); }) == errc::disk_failed);
 }
 
 TEST_CASE("a job is never of nothing") {

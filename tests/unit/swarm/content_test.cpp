@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <filesystem>
 #include <optional>
 #include <thread>
 
@@ -210,6 +211,24 @@ TEST_CASE("a file that cannot be opened for a block stops the torrent with its n
         CHECK(it.failures.at(0) == errc::file_missing);
         CHECK(it.words.find("two") != std::string::npos);
         co_await it.where->drain();
+    });
+}
+
+TEST_CASE("the journal gets a sign of life where blocks were written since the last, and only there") {
+    run([](network& net) -> asio::awaitable<void> {
+        download_to_disk it(net);
+        const auto journal_size = [&it] { return std::filesystem::file_size(it.folder / journal_name(it.info->hash)); };
+        const auto before = journal_size();
+        co_await it.where->sign_of_life();
+        CHECK(journal_size() == before);
+        it.where->write(1, 0, {it.piece(1).first(16'384)}, nullptr);
+        co_await it.where->drain();
+        it.disk.forget_synced();
+        co_await it.where->sign_of_life();
+        CHECK(journal_size() == before + 16);
+        co_await it.where->sign_of_life();
+        CHECK(journal_size() == before + 16);
+        CHECK(it.disk.synced().empty());
     });
 }
 

@@ -157,6 +157,25 @@ TEST_CASE("A52: after kill -9 no verified piece is fetched again") {
     });
 }
 
+TEST_CASE("A52: after kill -9 in a piece that takes long, what was verified before it is not checked again") {
+    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+        const shared_content content = world.make_content(piece_count * piece_length);
+        session& first = world.start();
+        const auto before = first.add(content.info, world.leeching("copy"));
+        event_log log = world.log(before);
+        co_await log.until<event::started>();
+        const auto source = co_await source_of(world, first, content, first_half);
+        co_await pieces_verified(log, first_half);
+        // As if that had been minutes ago, and since then a few blocks had come.
+        const auto journal = world.directory / "copy" / journal_name(content.info.hash);
+        const auto long_ago = std::filesystem::last_write_time(journal) - std::chrono::minutes(5);
+        std::filesystem::last_write_time(journal, long_ago);
+        world.net.shift(6s);
+        const auto is_young = [&] { return std::filesystem::last_write_time(journal) > long_ago; };
+        co_await eventually(world.real, is_young);
+    });
+}
+
 TEST_CASE("content that is there already is found without a journal") {
     run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
         const shared_content content = world.make_content(piece_count * piece_length);
