@@ -17,6 +17,7 @@
 #include "support/chat_api.hpp"
 #include "support/chat_program.hpp"
 #include "support/program.hpp"
+#include "support/trace_file.hpp"
 
 namespace {
 
@@ -32,6 +33,7 @@ struct flags {
     bool stay = false;
     std::optional<std::uint16_t> api;
     std::string api_token;
+    std::string trace;
 };
 
 std::string environment(const char* variable) {
@@ -90,7 +92,9 @@ void announce(const cohort::examples::chat_api& door, const flags& given) {
 
 asio::awaitable<int> chat(const flags& given) {
     const asio::any_io_executor executor = co_await asio::this_coro::executor;
-    cohort::real_network net(executor);
+    cohort::real_network machine(executor);
+    cohort::examples::maybe_traced traced(machine, given.trace, given.name.empty() ? "chat" : given.name);
+    cohort::network& net = traced.net();
     const auto addresses = co_await cohort::examples::resolve_host(net, given.host);
     const auto plan = [&given, &addresses](const cohort::chat_start& wanted) {
         return node_options(given, addresses, wanted);
@@ -139,6 +143,7 @@ int main(int argc, char** argv) {
     app.add_option("--api-token", given.api_token, "What they have to show then; by default nothing")
         ->envname("COHORT_API_TOKEN")
         ->option_text("TOKEN");
+    cohort::examples::add_trace_flag(app, given.trace);
     app.footer(
         "Examples:\n"
         "  tracker --port 8000                                         somewhere that all can reach\n"

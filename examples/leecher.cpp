@@ -6,6 +6,7 @@
 #include "support/addresses.hpp"
 #include "support/program.hpp"
 #include "support/report.hpp"
+#include "support/trace_file.hpp"
 
 namespace {
 
@@ -19,6 +20,7 @@ struct flags {
     bool sequential = false;
     bool preallocate = false;
     bool json = false;
+    std::string trace;
     cohort::examples::talk_flags chat;
     std::uint64_t download_limit = 0;
     std::uint64_t upload_limit = 0;
@@ -26,7 +28,9 @@ struct flags {
 
 asio::awaitable<int> leech(const flags& given) {
     const asio::any_io_executor executor = co_await asio::this_coro::executor;
-    cohort::real_network net(executor);
+    cohort::real_network machine(executor);
+    cohort::examples::maybe_traced traced(machine, given.trace, "leecher");
+    cohort::network& net = traced.net();
     cohort::metainfo info = cohort::read_torrent(given.torrent);
 
     cohort::leecher_options options;
@@ -74,5 +78,6 @@ int main(int argc, char** argv) {
     app.add_option("--upload-limit", given.upload_limit, "Bytes a second, 0 for none")->option_text("N");
     cohort::examples::add_talk_flag(app, given.chat, "leecher");
     app.add_flag("--json", given.json, "Print one JSON line an event");
+    cohort::examples::add_trace_flag(app, given.trace);
     return cohort::examples::run_program(argc, argv, app, given, leech);
 }

@@ -6,6 +6,7 @@
 #include "support/addresses.hpp"
 #include "support/program.hpp"
 #include "support/report.hpp"
+#include "support/trace_file.hpp"
 
 namespace {
 
@@ -17,12 +18,15 @@ struct flags {
     std::vector<std::string> peers;
     std::uint64_t upload_limit = 0;
     bool json = false;
+    std::string trace;
     cohort::examples::talk_flags chat;
 };
 
 asio::awaitable<int> seed(const flags& given) {
     const asio::any_io_executor executor = co_await asio::this_coro::executor;
-    cohort::real_network net(executor);
+    cohort::real_network machine(executor);
+    cohort::examples::maybe_traced traced(machine, given.trace, "seeder");
+    cohort::network& net = traced.net();
     cohort::metainfo info = cohort::read_torrent(given.torrent);
 
     cohort::seeder_options options;
@@ -62,5 +66,6 @@ int main(int argc, char** argv) {
     app.add_option("--upload-limit", given.upload_limit, "Bytes a second, 0 for none")->option_text("N");
     cohort::examples::add_talk_flag(app, given.chat, "seeder");
     app.add_flag("--json", given.json, "Print one JSON line an event");
+    cohort::examples::add_trace_flag(app, given.trace);
     return cohort::examples::run_program(argc, argv, app, given, seed);
 }

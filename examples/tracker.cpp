@@ -1,6 +1,7 @@
 // A tracker: peers announce to it and hear about each other; users register names and find each other.
 //
-//   tracker [--host A] [--port P] [--udp-port P] [--interval S] [--silent-after S] [--require-keys] [--log-level L]
+//   tracker [--host A] [--port P] [--udp-port P] [--interval S] [--silent-after S] [--require-keys]
+//           [--log-level L] [--trace FILE]
 
 #include <algorithm>
 #include <cstdio>
@@ -12,6 +13,7 @@
 #include <cohort/tracker.hpp>
 
 #include "support/program.hpp"
+#include "support/trace_file.hpp"
 
 namespace {
 
@@ -23,6 +25,7 @@ struct options {
     unsigned silent_after = 120;
     bool require_keys = false;
     std::string log_level = "info";
+    std::string trace;
 };
 
 void log_line(cohort::log_level level, const std::string& line) {
@@ -31,7 +34,9 @@ void log_line(cohort::log_level level, const std::string& line) {
 
 asio::awaitable<int> run(const options& chosen) {
     const asio::any_io_executor executor = co_await asio::this_coro::executor;
-    cohort::real_network net(executor);
+    cohort::real_network machine(executor);
+    cohort::examples::maybe_traced traced(machine, chosen.trace, "tracker");
+    cohort::network& net = traced.net();
 
     cohort::tracker_options how;
     how.host = chosen.host;
@@ -70,5 +75,6 @@ int main(int argc, char** argv) {
     app.add_option("--log-level", chosen.log_level, "what to log to standard error")
         ->check(CLI::IsMember({"error", "warn", "info", "debug"}))
         ->capture_default_str();
+    cohort::examples::add_trace_flag(app, chosen.trace);
     return cohort::examples::run_program(argc, argv, app, chosen, &run);
 }
