@@ -22,10 +22,9 @@ asio::awaitable<int> say_hello(const flags& given) {
     const asio::any_io_executor executor = co_await asio::this_coro::executor;
     cohort::real_network net(executor);
     const cohort::metainfo info = cohort::read_torrent(given.torrent);
-    const auto addresses = co_await cohort::examples::resolve_peer(net, given.peer);
 
     // The connection is a stream of bytes; peer_connection gives them their meaning.
-    auto link = co_await cohort::with_timeout(net, std::chrono::seconds(10), net.connect(addresses.front()));
+    auto link = co_await cohort::examples::connect_peer(net, given.peer, std::chrono::seconds(10));
     cohort::peer_connection peer(net, std::move(link));
 
     cohort::handshake ours;

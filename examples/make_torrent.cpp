@@ -1,8 +1,13 @@
 // Makes a .torrent file of a file or folder.
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <string>
+#include <system_error>
 #include <vector>
+
+#include <unistd.h>
 
 #include <cohort/protocol/client.hpp>
 #include <cohort/storage/make_torrent.hpp>
@@ -23,7 +28,17 @@ struct flags {
     std::string comment;
 };
 
+/// Hashing may take hours: that the torrent cannot be put where it is to be is told before.
+void require_place_for(const std::string& output) {
+    const std::filesystem::path folder = std::filesystem::path(output).parent_path();
+    int error = ::access(folder.empty() ? "." : folder.c_str(), W_OK) == 0 ? 0 : errno;
+    if (std::filesystem::is_directory(output)) error = EISDIR;
+    if (error == 0) return;
+    cohort::raise({error, std::generic_category()}, "cannot write " + (output.empty() ? "here" : output));
+}
+
 int make(const flags& given) {
+    require_place_for(given.output);
     cohort::make_torrent_options options;
     options.piece_length = given.piece_length;
     options.is_private = given.is_private;
@@ -66,7 +81,8 @@ int main(int argc, char** argv) {
         ->option_text("URL")
         ->expected(1)
         ->take_all();
-    app.add_option("--piece-length", given.piece_length, "Multiple of 16384; by default what suits the size")
+    app.add_option("--piece-length", given.piece_length,
+                   "Multiple of 16384, at most 536870912; by default what suits the size")
         ->option_text("BYTES");
     app.add_flag("--private", given.is_private, "Peers from the trackers only (BEP 27)");
     app.add_option("--comment", given.comment, "A line about the content")->option_text("TEXT");

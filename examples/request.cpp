@@ -43,9 +43,8 @@ asio::awaitable<int> ask(const flags& given) {
     cohort::real_network net(executor);
     const cohort::metainfo info = cohort::read_torrent(given.torrent);
     if (given.piece >= info.layout().piece_count()) cohort::raise(cohort::errc::index_out_of_range, "--piece");
-    const auto addresses = co_await cohort::examples::resolve_peer(net, given.peer);
 
-    auto link = co_await cohort::with_timeout(net, std::chrono::seconds(10), net.connect(addresses.front()));
+    auto link = co_await cohort::examples::connect_peer(net, given.peer, std::chrono::seconds(10));
     cohort::peer_connection peer(net, std::move(link));
     cohort::handshake ours;
     ours.hash = info.hash;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -9,6 +10,7 @@
 #include <cohort/core/endpoint.hpp>
 #include <cohort/core/error.hpp>
 #include <cohort/core/number.hpp>
+#include <cohort/net/dial.hpp>
 #include <cohort/net/listen_all.hpp>
 
 namespace cohort::examples {
@@ -29,6 +31,17 @@ inline asio::awaitable<std::vector<endpoint>> resolve_peer(network& net, std::st
     const std::vector<ip_address> addresses = co_await net.resolve(host);
     for (const ip_address& address : addresses) out.push_back({address, port});
     co_return out;
+}
+
+/// Completes with a connection to the first of these addresses that takes one. Throws std::system_error, with the
+/// address, if none does within `limit`.
+inline asio::awaitable<std::unique_ptr<stream>> connect_peer(network& net, std::string text, duration limit) {
+    const std::vector<endpoint> found = co_await resolve_peer(net, text);
+    std::vector<ip_address> addresses;
+    for (const endpoint& one : found) addresses.push_back(one.address);
+    const std::uint16_t port = found.empty() ? std::uint16_t{0} : found.front().port;
+    auto link = co_await connect_any(net, addresses, port, limit);
+    co_return link;
 }
 
 /// The addresses to listen on: those of `host`, or all of the machine where it is empty.

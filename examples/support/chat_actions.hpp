@@ -1,7 +1,6 @@
 // What each command of the chat does.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -15,6 +14,7 @@
 
 #include <cohort/chat/events.hpp>
 #include <cohort/net/asio.hpp>
+#include <cohort/net/calendar.hpp>
 
 #include "chat_commands.hpp"
 #include "chat_completion.hpp"
@@ -22,12 +22,6 @@
 #include "chat_screen.hpp"
 
 namespace cohort::examples {
-
-/// Milliseconds since 1970, for people.
-inline std::int64_t calendar_ms() {
-    const auto now = std::chrono::system_clock::now().time_since_epoch();
-    return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
-}
 
 /// What a command is answered with: members for scripts, lines for people.
 struct chat_answer {
@@ -81,7 +75,7 @@ private:
         said.text = std::move(command.text);
         said.own = true;
         said.id = co_await node_.send(said.with, said.text);
-        said.time_ms = calendar_ms();
+        said.time_ms = calendar_now();
         reply.line.add("with", said.with).add("id", said.id.text());
         reply.text = screen_.show_own(said, said.time_ms);
         if (command.turn) turn_to(said.with);
@@ -148,7 +142,7 @@ private:
         const std::size_t limit = command.count.value_or(page);
         const std::vector<shown_message> found = co_await node_.history(with, limit, before);
         reply.line.add("with", with).add("messages", messages_json(found));
-        reply.text = screen_.show_history(with, found, calendar_ms());
+        reply.text = screen_.show_history(with, found, calendar_now());
         if (!found.empty()) earlier_.emplace(with, found.front().id);
     }
 

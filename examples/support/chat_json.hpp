@@ -35,8 +35,7 @@
 //
 // Each command is answered when it is done, in order, by one of
 //
-//   {"event":"done","command":"send",..}                      send, send_file: "id"; peers, rooms: an array of that
-//   name;
+//   {"event":"done","command":"send",..}                      send, send_file: "id"; peers: "peers"; rooms: "rooms";
 //                                                             history: "messages"; verify: "safety_number"
 //   {"event":"error","command":..,"message":..}
 //

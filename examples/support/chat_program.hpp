@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <cstdio>
 #include <exception>
 #include <filesystem>
 #include <optional>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include <cohort/chat/events.hpp>
+#include <cohort/net/calendar.hpp>
 #include <cohort/net/network.hpp>
 #include <cohort/net/task_group.hpp>
 #include <cohort/net/timeout.hpp>
@@ -50,9 +52,10 @@ public:
           changed_(net.executor()),
           edited_(net.executor()) {}
 
-    /// Runs the node too. Completes when the person leaves, with 0, or 130 after Ctrl-C twice; at the end of piped
-    /// input own messages are first handed over to whoever is there, for five seconds at most. Throws what ends the
-    /// node, and the system's error when nobody reads what is printed. Cancelling throws operation_aborted.
+    /// Runs the node too. Completes when the person leaves, with 0, 130 after Ctrl-C twice, or 1 if a piped command
+    /// failed (with JSON its answer says so instead); at the end of piped input own messages are first handed over to
+    /// whoever is there, for five seconds at most. Throws what ends the node, and the system's error when nobody reads
+    /// what is printed. Cancelling throws operation_aborted.
     asio::awaitable<int> run() {
         greet();
         if (terminal_.live()) {
@@ -96,6 +99,14 @@ private:
         if (!options_.json && !text.empty()) terminal_.print(text);
     }
 
+    /// A script that reads no JSON finds failures where scripts look for them: on standard error and in the exit code.
+    void show_failure(const std::string& failure) {
+        const std::string text = screen_.show_error("!! " + failure);
+        if (terminal_.live() || options_.json) return print(text);
+        code_ = 1;
+        std::fputs(text.c_str(), stderr);
+    }
+
     void refresh() {
         changed_.notify();
         if (!terminal_.live()) return;
@@ -118,7 +129,7 @@ private:
 
     void show(const chat_node_event& event) {
         if (std::holds_alternative<chat_event::tracker_state>(event)) looked_ = true;
-        const std::string text = screen_.show(event, calendar_ms());
+        const std::string text = screen_.show(event, calendar_now());
         if (options_.json) {
             terminal_.print(chat_event_json(event));
         } else {
@@ -180,6 +191,9 @@ private:
             } catch (const std::system_error& error) {
                 if (error.code() != errc::timed_out) throw;
             }
+        }
+        for (const std::string& with : screen_.undelivered()) {
+            print(screen_.show_note("the text waits on disk for " + with));
         }
     }
 
@@ -261,7 +275,7 @@ private:
         } else {
             reply.line = detail::event_line("error");
             reply.line.add("command", request.name.empty() ? json() : to_json(request.name)).add("message", failure);
-            print(screen_.show_error("!! " + failure));
+            show_failure(failure);
         }
         if (options_.json && !(failure.empty() && request.name.empty())) {
             if (!request.tag.template is<picojson::null>()) reply.line.add("tag", request.tag);

@@ -32,6 +32,7 @@ public:
         std::uint64_t size = 0;
         bool own = false;
         bool open = true;  ///< neither accepted nor refused
+        std::size_t number = 0;
     };
 
     chat_screen(std::string own_name, bool live, bool colours)
@@ -83,7 +84,11 @@ public:
     }
     /// The offer with the number that was shown, or the newest one that waits for an answer.
     offer* find_offer(std::optional<std::size_t> number) {
-        if (number) return *number >= 1 && *number <= offers_.size() ? &offers_[*number - 1] : nullptr;
+        if (number) {
+            const auto found =
+                std::find_if(offers_.begin(), offers_.end(), [&](const offer& one) { return one.number == *number; });
+            return found == offers_.end() ? nullptr : &*found;
+        }
         const auto newest = std::find_if(offers_.rbegin(), offers_.rend(), [](const offer& one) { return one.open; });
         return newest == offers_.rend() ? nullptr : &*newest;
     }
@@ -277,7 +282,7 @@ private:
         if (e.from == own_name_) return offered(e.id, e.with, e.file_name, e.size);
         if (find_offer(e.with, e.id) != nullptr) return {};
         if (!remember({e.id, e.with, e.file_name, e.size})) return show_error(e.from + " offers too many files");
-        const std::string number = std::to_string(offers_.size());
+        const std::string number = std::to_string(offers_.back().number);
         const std::string where = e.with == e.from ? "" : printable(e.with) + " ";
         return paint_.dim(clock_text(now_ms, now_ms) + " " + where) + paint_.name(e.from) + " offers " +
                printable(e.file_name) + " (" + human_size(e.size) + "): /accept " + number + " or /refuse " + number +
@@ -294,7 +299,8 @@ private:
     }
     std::string on(const chat_event::file_done& e, std::int64_t now_ms) {
         transfers_.erase({e.with, e.id});
-        const offer* const known = find_offer(e.with, e.id);
+        offer* const known = find_offer(e.with, e.id);
+        if (known != nullptr) known->open = false;  // also where nobody was asked
         if (known != nullptr && known->own) return at(now_ms, e.with + " has " + known->file_name);
         return at(now_ms, "the file is here: " + e.path);
     }
@@ -303,8 +309,17 @@ private:
         reopen_offer(e.with, e.id);  // maybe into another folder
         return show_error("!! " + file_name(e.with, e.id) + ": " + e.reason);
     }
+    /// Where there would be too many, the oldest that is settled is forgotten; false if none is. The others keep their
+    /// numbers.
     bool remember(offer one) {
-        if (offers_.size() >= most_offers) return false;
+        if (offers_.size() >= most_offers) {
+            const auto settled = std::find_if(offers_.begin(), offers_.end(), [this](const offer& old) {
+                return !old.open && !transfers_.contains({old.with, old.id});
+            });
+            if (settled == offers_.end()) return false;
+            offers_.erase(settled);
+        }
+        one.number = ++last_number_;
         offers_.push_back(std::move(one));
         return true;
     }
@@ -330,6 +345,7 @@ private:
     std::map<std::string, std::set<std::string>> typing_;
     std::map<std::string, std::uint64_t> unread_;
     std::vector<offer> offers_;
+    std::size_t last_number_ = 0;  ///< of an offer
     std::map<std::pair<std::string, message_id>, progress> transfers_;
     std::string tracker_trouble_;
 };

@@ -83,7 +83,7 @@ inline void append_rows(std::vector<std::string>& out, std::string_view text, st
     std::size_t room = first, used = 0, row = 0, space = std::string_view::npos;
     for (std::size_t at = 0; at < text.size();) {
         std::string_view rest = text.substr(at);
-        const char32_t c = next_code_point(rest).value_or('?');
+        const char32_t c = take_code_point(rest).value_or('?');
         const std::size_t width = columns_of(c);
         if (c == ' ') space = at;
         if (used + width > room && at > row) {

@@ -8,7 +8,6 @@
 
 #include <cerrno>
 #include <csignal>
-#include <cstdlib>
 #include <deque>
 #include <functional>
 #include <string>
@@ -23,6 +22,7 @@
 
 #include "line_editor.hpp"
 #include "raw_mode.hpp"
+#include "terminal.hpp"
 
 namespace cohort::examples {
 
@@ -158,10 +158,6 @@ private:
         detail::write_all(output_, last);
     }
 
-    static bool is_live_terminal(int descriptor) {
-        const char* const term = std::getenv("TERM");
-        return ::isatty(descriptor) == 1 && term != nullptr && std::string_view(term) != "dumb";
-    }
     [[noreturn]] static void raise_failure(int error) {
         throw std::system_error(error, std::generic_category(), "cannot read the input");
     }

@@ -8,12 +8,13 @@
 #include <utility>
 #include <vector>
 
-#include "terminal.hpp"
+#include <cohort/protocol/safe_path.hpp>
+#include <cohort/protocol/utf8.hpp>
 
 namespace cohort::examples {
 
 enum class key {
-    text,     ///< what was typed or pasted; of what a terminal would obey only line ends and tabs are left, in pastes
+    text,     ///< what was typed or pasted; of what printable() replaces only line ends and tabs are left, in pastes
     enter,    ///< ends the line
     newline,  ///< a line end inside the line: Alt-Enter
     tab,
@@ -48,7 +49,7 @@ struct key_press {
 inline std::u32string to_code_points(std::string_view utf8) {
     std::u32string out;
     while (!utf8.empty()) {
-        if (const auto c = detail::next_code_point(utf8)) out += *c;
+        if (const auto c = take_code_point(utf8)) out += *c;
     }
     return out;
 }
@@ -103,10 +104,6 @@ private:
         out.back().text += text;
     }
 
-    static bool is_obeyed(char32_t c) {
-        return c < 0x20 || (c >= 0x7f && c < 0xa0) || (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
-    }
-
     // Each take_...() returns how many bytes of `in` it used, 0 if it needs more to decide.
 
     static constexpr std::size_t length_by_lead(unsigned char lead) {
@@ -125,8 +122,8 @@ private:
         const bool all_continue = std::all_of(more.begin(), more.end(), [](char c) { return (c & 0xc0) == 0x80; });
         if (in.size() < length && all_continue) return 0;
         std::string_view after = in;
-        const auto c = detail::next_code_point(after);
-        if (c && !is_obeyed(*c)) add_text(out, std::u32string_view(&*c, 1));
+        const auto c = take_code_point(after);
+        if (c && !is_deceptive(*c)) add_text(out, std::u32string_view(&*c, 1));
         return in.size() - after.size();
     }
 
@@ -236,7 +233,7 @@ private:
         for (std::size_t i = 0; i < text.size(); ++i) {
             const bool crlf = text[i] == '\r' && i + 1 < text.size() && text[i + 1] == '\n';
             if (text[i] == '\r' && !crlf) text[i] = '\n';
-            if (text[i] == '\n' || text[i] == '\t' || !is_obeyed(text[i])) out += text[i];
+            if (text[i] == '\n' || text[i] == '\t' || !is_deceptive(text[i])) out += text[i];
         }
         return out;
     }

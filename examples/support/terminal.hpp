@@ -18,8 +18,16 @@
 #include <system_error>
 
 #include <cohort/core/time.hpp>
+#include <cohort/protocol/safe_path.hpp>
+#include <cohort/protocol/utf8.hpp>
 
 namespace cohort::examples {
+
+/// Whether a person sees there what is printed, and lines can be drawn anew.
+inline bool is_live_terminal(int descriptor) {
+    const char* const term = std::getenv("TERM");
+    return ::isatty(descriptor) == 1 && term != nullptr && std::string_view(term) != "dumb";
+}
 
 /// "0 B", "1.5 kB", "234 MB": decimal units, because people count MB/s that way.
 inline std::string human_size(std::uint64_t bytes) {
@@ -65,28 +73,6 @@ inline std::string human_duration(duration time) {
 
 namespace detail {
 
-/// One code point from the front of `text`, which loses its bytes; nothing for a byte that is not UTF-8 (one byte
-/// lost).
-inline std::optional<char32_t> next_code_point(std::string_view& text) {
-    const auto first = static_cast<unsigned char>(text.front());
-    std::size_t length = first < 0x80 ? 1 : first >> 5 == 6 ? 2 : first >> 4 == 14 ? 3 : first >> 3 == 30 ? 4 : 0;
-    char32_t value = length == 1 ? first : length == 0 ? 0 : first & (0x7fU >> length);
-    if (length > text.size()) length = 0;
-    for (std::size_t i = 1; i < length; ++i) {
-        const auto next = static_cast<unsigned char>(text[i]);
-        if (next >> 6 != 2) {
-            length = 0;
-            break;
-        }
-        value = value << 6 | (next & 0x3f);
-    }
-    constexpr char32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
-    const bool valid = length > 0 && value >= smallest[length] && value <= 0x10ffff && value >> 11 != 27;
-    text.remove_prefix(valid ? length : 1);
-    if (!valid) return std::nullopt;
-    return value;
-}
-
 /// Columns that a terminal gives to one code point: 0 for combining marks, 2 for wide characters (Unicode TR 11).
 inline std::size_t columns_of(char32_t c) {
     struct range {
@@ -105,16 +91,14 @@ inline std::size_t columns_of(char32_t c) {
 
 }  // namespace detail
 
-/// `text` safe to print: what is not UTF-8, and what a terminal would obey (control characters, direction marks), is
-/// replaced by '?'. Names come from strangers' torrents.
+/// `text` safe to print: what is not UTF-8, what a terminal would obey (control characters, direction marks), and what
+/// nobody sees is replaced by '?'. Names come from strangers' torrents.
 inline std::string printable(std::string_view text) {
     std::string out;
     while (!text.empty()) {
         const std::string_view before = text;
-        const std::optional<char32_t> c = detail::next_code_point(text);
-        const bool obeyed = !c || *c < 0x20 || (*c >= 0x7f && *c < 0xa0) || (*c >= 0x2028 && *c <= 0x202e) ||
-                            (*c >= 0x2066 && *c <= 0x2069);
-        out += obeyed ? "?" : before.substr(0, before.size() - text.size());
+        const std::optional<char32_t> c = take_code_point(text);
+        out += !c || is_deceptive(*c) ? "?" : before.substr(0, before.size() - text.size());
     }
     return out;
 }
@@ -122,7 +106,7 @@ inline std::string printable(std::string_view text) {
 /// Columns that printable `text` takes.
 inline std::size_t display_width(std::string_view text) {
     std::size_t width = 0;
-    while (!text.empty()) width += detail::columns_of(detail::next_code_point(text).value_or('?'));
+    while (!text.empty()) width += detail::columns_of(take_code_point(text).value_or('?'));
     return width;
 }
 
@@ -135,7 +119,7 @@ inline std::string fit(std::string_view text, std::size_t columns) {
     std::string_view rest = text;
     while (true) {
         std::string_view after = rest;
-        const std::size_t next = detail::columns_of(detail::next_code_point(after).value_or('?'));
+        const std::size_t next = detail::columns_of(take_code_point(after).value_or('?'));
         if (used + next > columns - 1) break;
         used += next;
         rest = after;
@@ -216,7 +200,7 @@ inline std::string progress_sentence(const progress& state) {
 /// Throws std::system_error when nobody reads any more (a closed pipe, a full disk).
 class progress_printer {
 public:
-    explicit progress_printer(std::FILE* out = stdout) : progress_printer(out, is_terminal(out)) {}
+    explicit progress_printer(std::FILE* out = stdout) : progress_printer(out, is_live_terminal(::fileno(out))) {}
     progress_printer(std::FILE* out, bool live, std::size_t columns = 0) : out_(out), live_(live), columns_(columns) {}
     progress_printer(const progress_printer&) = delete;
     progress_printer& operator=(const progress_printer&) = delete;
@@ -237,7 +221,7 @@ public:
         const bool ends = state.complete() && !(state_ && state_->complete());
         state_ = state;
         if (!ends && shown_at_ && !due(now - *shown_at_)) return;
-        if (state.complete() && !ends) return;
+        if (state.complete() && !ends && !live_) return;  // a log is told of the end once
         shown_at_ = now;
         shown_step_ = state.percent() / 10;
         if (!live_) return write(progress_sentence(state) + "\n");
@@ -254,11 +238,6 @@ public:
     }
 
 private:
-    static bool is_terminal(std::FILE* out) {
-        const char* const term = std::getenv("TERM");
-        return ::isatty(::fileno(out)) == 1 && term != nullptr && std::string_view(term) != "dumb";
-    }
-
     bool due(duration since) const {
         if (live_) return since >= 100ms;
         return (since >= 1s && state_->percent() / 10 > shown_step_) || since >= 10s;

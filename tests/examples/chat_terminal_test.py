@@ -324,7 +324,8 @@ def _(t):
         t.check(alice.process.wait(10) == 0, alice.process.tail())
     piped = people.in_pipe("alice")
     say(piped, "/nonsense", "/quit")
-    t.check(piped.wait(10) == 0 and "\x1b" not in piped.out and "no such command" in piped.out, piped.out)
+    t.check(piped.wait(10) == 1 and "no such command" in piped.err, piped.tail())
+    t.check("\x1b" not in piped.out + piped.err, piped.tail())
 
 
 @testing.case("a narrower window draws the line anew")
@@ -359,6 +360,21 @@ def _(t):
     t.check(took < 5 * testing.TIME_FACTOR, f"took {took:.1f} s")
     bob.wait_for(r"alice: first\n.*alice: second\n.*alice: /third\n")
     t.check(not alice.err and "\x1b" not in alice.out, alice.tail())
+
+
+@testing.case("in a pipe what fails is told on standard error and by the exit code, and what waits by a line")
+def _(t):
+    people = People(t)
+    carol, alice = people.in_pipe("carol"), people.in_pipe("alice")
+    say(alice, "/connect carol")
+    alice.wait_for("carol is connected")
+    say(carol, "/quit")
+    alice.wait_for("carol is gone")
+    say(alice, "/connect ghost", "@carol later")
+    alice.popen.stdin.close()
+    t.check(alice.wait(15) == 1, f"ends with {alice.code}: {alice.tail()}")
+    t.check(re.fullmatch(r"!! .*ghost.*\n", alice.err) and "!!" not in alice.out, alice.tail())
+    t.check("the text waits on disk for carol\n" in alice.out, alice.out)
 
 
 @testing.case("a program without input leaves at once, or stays if it is to")

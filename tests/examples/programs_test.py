@@ -59,8 +59,12 @@ def _(t):
     one_line(t, t.run("make_torrent", missing), 1, missing)
     (t.folder / "nothing").mkdir()
     one_line(t, t.run("make_torrent", t.folder / "nothing"), 1)
-    one_line(t, t.run("make_torrent", nonsense, "--piece-length", "1000"), 2)
-    one_line(t, t.run("make_torrent", nonsense, "-o", missing / "x.torrent"), 1, missing)
+    for length in ("5", "1000", "16385", "1073741824"):
+        one_line(t, t.run("make_torrent", nonsense, "--piece-length", length), 2, length, "multiple of 16384, at most")
+    for output in (missing / "x.torrent", t.folder / "nothing"):
+        making = t.run("make_torrent", nonsense, "-o", output)
+        one_line(t, making, 1, f"cannot write {output}")
+        t.check(" %, " not in making.err, f"hashed before it looked: {making.err!r}")
 
 
 @testing.case("a port that is taken, and a host that is none, end in one line and 1")
@@ -234,7 +238,9 @@ def _(t):
     one_line(t, t.run("request", torrent, peer, "--piece", pieces), 1)
     other = roles.make_torrent(t, path, "other.torrent", piece_length=16384)
     one_line(t, t.run("handshake", other, peer), 1)
-    one_line(t, t.run("handshake", torrent, f"127.0.0.1:{roles.free_port()}"), 1)
+    dead = roles.free_port()
+    for lesson in ("handshake", "request"):
+        one_line(t, t.run(lesson, torrent, f"127.0.0.1:{dead}"), 1, f"127.0.0.1:{dead}: Connection refused")
 
 
 testing.main()

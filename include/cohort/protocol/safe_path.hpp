@@ -39,20 +39,23 @@ struct new_path {
 /// Costs O(n log n) whatever the names.
 std::vector<new_path> distinct_paths(std::span<const std::string* const> paths);
 
-namespace detail {
-
-/// Separators, control characters, and characters that reorder text, break lines or are not seen (joiners stay: scripts
-/// and emoji need them).
-constexpr bool is_unsafe(char32_t c) {
+/// Control characters, and characters that reorder text, break lines or are not seen (joiners stay: scripts and emoji
+/// need them).
+constexpr bool is_deceptive(char32_t c) {
     constexpr std::pair<char32_t, char32_t> ranges[] = {
-        {0x00, 0x1f},     {'/', '/'},       {'\\', '\\'},     {0x7f, 0x9f},     {0x061c, 0x061c}, {0x200b, 0x200b},
-        {0x200e, 0x200f}, {0x2028, 0x202e}, {0x2060, 0x206f}, {0xfeff, 0xfeff}, {0xfff9, 0xfffb},
+        {0x00, 0x1f},     {0x7f, 0x9f},     {0x061c, 0x061c}, {0x200b, 0x200b}, {0x200e, 0x200f},
+        {0x2028, 0x202e}, {0x2060, 0x206f}, {0xfeff, 0xfeff}, {0xfff9, 0xfffb},
     };
     for (const auto& [first, last] : ranges) {
         if (c >= first && c <= last) return true;
     }
     return false;
 }
+
+namespace detail {
+
+/// In a name: what is_deceptive(), and separators.
+constexpr bool is_unsafe(char32_t c) { return c == '/' || c == '\\' || is_deceptive(c); }
 
 constexpr char to_lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
@@ -126,6 +129,7 @@ inline std::string safe_component(std::string_view raw) {
         const std::string extension = out.substr(detail::extension_of(out));
         out = detail::utf8_prefix(out, max_component_size - extension.size());
         out += extension;
+        if (detail::is_device_name(out)) out.front() = '_';
     }
     if (out.back() == '.' || out.back() == ' ') out.back() = '_';
     return out;
@@ -178,6 +182,8 @@ inline std::vector<new_path> distinct_paths(std::span<const std::string* const> 
         do {
             fresh = front;
             fresh.append(".").append(std::to_string(++number)).append(extension);
+            const std::size_t begin = path.size() - name.size();
+            if (detail::is_device_name(std::string_view(fresh).substr(begin))) fresh[begin] = '_';
         } while (taken(fresh));
         out.push_back({index, std::move(fresh)});
         given.insert(out.back().path);

@@ -227,6 +227,28 @@ TEST_CASE("another key under a known name is an alarm that nobody overlooks") {
     CHECK(plain.show(chat_event::identity_changed{"bob", {}, {}}).find('\x1b') == std::string::npos);
 }
 
+TEST_CASE("of a thousand offers the settled ones make room for new ones, and the others keep their numbers") {
+    look l;
+    const auto offer = [&l](std::uint64_t seq) {
+        return l.show(chat_event::file_offered{"bob", "bob", {key_of(2), seq}, "file " + std::to_string(seq), 10});
+    };
+    for (std::uint64_t seq = 1; seq <= 1000; ++seq) offer(seq);
+    CHECK(offer(1001) == "bob offers too many files\n");  // all of them wait
+    l.screen.find_offer(2)->open = false;
+    l.show(chat_event::file_progress{"bob", {key_of(2), 2}, 1, 10, 1});
+    l.screen.find_offer(3)->open = false;
+    l.show(chat_event::file_done{"bob", {key_of(2), 4}, "/tmp/file 4"});
+    CHECK(offer(1001).find("/accept 1001 ") != std::string::npos);
+    CHECK(offer(1002).find("/accept 1002 ") != std::string::npos);
+    CHECK(offer(1003) == "bob offers too many files\n");
+    for (const std::size_t there : {1, 2, 5, 1001, 1002}) {
+        REQUIRE(l.screen.find_offer(there) != nullptr);
+        CHECK(l.screen.find_offer(there)->id.seq == there);
+        CHECK(l.screen.find_offer("bob", {key_of(2), there}) == l.screen.find_offer(there));
+    }
+    for (const std::size_t gone : {3, 4}) CHECK(l.screen.find_offer(gone) == nullptr);
+}
+
 TEST_CASE("files are offered by number, progress in the status row, and end with where they are") {
     look l;
     l.screen.turn_to("bob");

@@ -77,6 +77,7 @@ TEST_CASE("invalid UTF-8 and what a terminal would obey are no text") {
     CHECK(keys_of("a\xff\xc3(b").size() == 1);
     CHECK(keys_of("a\xff\xc3(b") == std::vector{text(U"a(b")});
     CHECK(keys_of("a\xc2\x9b\u202eb\x01z") == std::vector{text(U"ab"), one(key::home), text(U"z")});
+    CHECK(keys_of("a\u200eb\u200fc\u2066d/") == std::vector{text(U"abcd/")});
 }
 
 TEST_CASE("a key may be cut anywhere by the terminal") {

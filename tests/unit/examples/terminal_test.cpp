@@ -75,6 +75,9 @@ TEST_CASE("what a terminal would obey, and what is not UTF-8, is printed as a qu
     CHECK(printable("a\x1b[2Jb\nc\x7f") == "a?[2Jb?c?");
     CHECK(printable("\xc2\x9b") == "?");  // the one-byte form of ESC [
     CHECK(printable("\u202egpj.exe") == "?gpj.exe");
+    CHECK(printable("a\u200eb\u200fc\u202ed\u2066e\u2069") == "a?b?c?d?e?");
+    CHECK(printable("\u061c\u200b\ufeff") == "???");
+    CHECK(printable("a/b\\c \u200d\u200c") == "a/b\\c \u200d\u200c");
     CHECK(printable("\xff\xc3") == "??");
     CHECK(printable("\xc0\xaf") == "??");       // an overlong slash
     CHECK(printable("\xed\xa0\x80") == "???");  // half of a surrogate pair
@@ -200,4 +203,17 @@ TEST_CASE("the end is shown even right after another line, and only once") {
     printer.show(state, now + 1ms);
     printer.show(state, now + 60s);
     CHECK(count(out.text(), "100 %") == 1);
+}
+
+TEST_CASE("on a terminal what is complete goes on being drawn: a seeder has rates and peers") {
+    captured out;
+    const time_point now{};
+    progress_printer printer(out.file(), true, 80);
+    progress state{.label = "x", .done = 10, .total = 10, .rate = 0, .note = "0 peers"};
+    printer.show(state, now);
+    state.note = "3 peers";
+    printer.show(state, now + 50ms);
+    CHECK(count(out.text(), "3 peers") == 0);
+    printer.show(state, now + 1s);
+    CHECK(count(out.text(), "3 peers") == 1);
 }

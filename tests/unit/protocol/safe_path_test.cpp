@@ -132,6 +132,8 @@ TEST_CASE("a long name keeps its extension and whole characters") {
     CHECK(safe_component("x." + std::string(300, 'y')).size() == 255);
     CHECK(safe_component(std::string(254, 'x') + ". tail that is no extension") == std::string(254, 'x') + "_");
     CHECK(safe_component("con." + std::string(300, 'y')).starts_with("_con."));
+    // What is cut off must not leave the name of a device.
+    CHECK(safe_component("con" + std::string(249, ' ') + "x.abc") == "_on" + std::string(248, ' ') + ".abc");
 }
 
 TEST_CASE("any bytes at all come out safe, and safe names come out unchanged") {
@@ -180,6 +182,8 @@ TEST_CASE("numbered names stay within 255 bytes") {
     CHECK(can_exist_together(paths));
     for (const std::string& path : paths) CHECK(path.size() <= 255);
     CHECK(paths[5].ends_with(".jpeg"));
+    const std::string device = "t/con" + std::string(240, ' ') + "x.abc";
+    CHECK(distinct({device, device})[1].starts_with("t/_on  "));
 }
 
 TEST_CASE("random trees of few names become distinct, the same way each time") {
