@@ -85,6 +85,12 @@ public:
         writer_.queue(message);
         outgoing_.notify();
     }
+    /// Queues one message that may wait until something else is flushed; nudge() sees that it goes.
+    template <class Message>
+    void queue_quietly(const Message& message) {
+        state_.sent(message);
+        writer_.queue(message);
+    }
     /// Queues a block whose bytes stand in files; see message_writer.
     void queue_block(const block& range, std::span<const segment> data, std::shared_ptr<const void> owner) {
         writer_.queue_block(range, data, std::move(owner));

@@ -19,6 +19,8 @@ struct peer_total {
     std::uint64_t downloaded = 0;  ///< bytes of blocks from it
     std::uint64_t uploaded = 0;    ///< bytes of blocks to it
     bool connected = false;
+    bool unchoked = false;     ///< by us, now
+    bool unchokes_us = false;  ///< now
 };
 
 /// Remembers the latest 1,000 peers that left.
@@ -26,7 +28,7 @@ class totals_by_peer {
 public:
     void gone(const peer& p) {
         const endpoint name = p.listens_at.value_or(p.address);
-        departed_[p.key] = {name, p.client, p.download.total(), p.upload.total(), false};
+        departed_[p.key] = {name, p.client, p.download.total(), p.upload.total()};
         if (departed_.size() > most_departed) departed_.erase(departed_.begin());
     }
 
@@ -49,10 +51,13 @@ public:
             sum.downloaded += one.downloaded;
             sum.uploaded += one.uploaded;
             sum.connected = sum.connected || one.connected;
+            sum.unchoked = sum.unchoked || one.unchoked;
+            sum.unchokes_us = sum.unchokes_us || one.unchokes_us;
         };
         for (const auto& [key, total] : departed_) add(total);
         for (const auto& [key, p] : connected) {
-            add({p->listens_at.value_or(p->address), p->client, p->download.total(), p->upload.total(), true});
+            add({p->listens_at.value_or(p->address), p->client, p->download.total(), p->upload.total(), true,
+                 !p->state().am_choking, !p->state().peer_choking});
         }
         std::vector<peer_total> out;
         for (auto& [address, total] : sums) out.push_back(std::move(total));

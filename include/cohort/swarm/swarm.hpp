@@ -350,6 +350,7 @@ inline void swarm::tick(time_point now) {
         if (nothing_to_do_with(*p)) p->leaving = errc::peer_useless;
         if (p->leaving) end(*p, p->leaving);
         if (now - p->last_sent >= keep_alive_interval) p->connection->queue(wire::keep_alive{});
+        if (!p->connection->nothing_queued()) p->connection->nudge();
     }
     if (now < next_rechoke_) return;
     next_rechoke_ = now + rechoke_interval;
@@ -362,8 +363,17 @@ inline void swarm::on_verdict(const piece_verdict& verdict) {
 }
 
 inline void swarm::on_verified(piece_index piece) {
+    const bool may_unchoke = upload_.has_free_slot();
     for (const auto& [key, p] : peers_) {
-        if (!p->state().has.get(piece)) p->connection->queue(wire::have{piece});
+        if (p->state().has.get(piece)) continue;
+        // Who cannot ask us for it now, or is about to hear from us anyway, is told of several in one go: in a large
+        // swarm there are many more of these messages than of any other.
+        const bool can_wait = p->state().am_choking ? !may_unchoke : !p->wanted_blocks.empty();
+        if (can_wait) {
+            p->connection->queue_quietly(wire::have{piece});
+        } else {
+            p->connection->queue(wire::have{piece});
+        }
     }
     handlers_.on_event(event::piece_verified{piece});
     if (picker().finished()) handlers_.on_completed();

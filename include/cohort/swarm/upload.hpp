@@ -43,8 +43,11 @@ public:
     /// A peer wants something: it is unchoked at once while there are free slots, so that a small swarm does not wait
     /// for the next round.
     void on_interested(peer& who) {
-        if (who.state().am_choking && unchoked() < options_.choking.unchoke_slots + options_.choking.optimistic_slots)
-            unchoke(who);
+        if (who.state().am_choking && has_free_slot()) unchoke(who);
+    }
+
+    bool has_free_slot() const {
+        return unchoked() < options_.choking.unchoke_slots + options_.choking.optimistic_slots;
     }
 
     /// Queues an acceptable request, refuses any other. Throws errc::request_abuse when a peer goes on with those.
