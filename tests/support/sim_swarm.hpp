@@ -1,6 +1,7 @@
 // A swarm in a simulated world: a tracker, seeders and leechers, each on a host and a disk of its own.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -30,15 +31,27 @@ public:
 
     sim_swarm(std::uint64_t seed_of_all, std::size_t size, std::uint32_t piece_length)
         : seed(seed_of_all), world(seed), bytes(random_bytes(size, seed)), info(made_info(bytes, piece_length)) {
-        sim::host& here = world.add_host();
+        tracker_host_ = &world.add_host();
+        url_ = "http://" + tracker_host_->address().to_string() + ":6969/announce";
+        start_tracker();
+    }
+
+    sim::host& tracker_host() { return *tracker_host_; }
+    void start_tracker() {
         tracker_options how;
-        how.host = here.address().to_string();
+        how.host = tracker_host_->address().to_string();
         how.interval = 60s;
         how.min_interval = 10s;
-        tracker_ = std::make_unique<tracker>(here, std::move(how));
-        url_ = "http://" + here.address().to_string() + ":6969/announce";
-        tracking_ = std::make_unique<task_group>(here.executor());
+        tracker_ = std::make_unique<tracker>(*tracker_host_, std::move(how));
+        tracking_ = std::make_unique<task_group>(tracker_host_->executor());
         tracking_->spawn(track(*tracker_));
+    }
+    /// Ends it; what it knew is gone.
+    asio::awaitable<void> stop_tracker() {
+        if (!tracker_) co_return;
+        tracking_->cancel();
+        co_await tracking_->join();
+        tracker_.reset();
     }
 
     peer& add(bool has_all, const sim::access& at = {}) { return add_at(has_all, world.add_host(at)); }
@@ -69,10 +82,12 @@ public:
         it.torrent = it.session->add(info, how);
         it.running = std::make_unique<task_group>(net.executor());
         it.running->spawn(run_session(*it.session));
+        it.running->spawn(watch(it, it.torrent));
     }
 
     /// Ends one, in good order.
     asio::awaitable<void> stop(peer& it) {
+        if (!it.session) co_return;
         it.running->cancel();
         co_await it.running->join();
         it.torrent.reset();
@@ -88,6 +103,10 @@ public:
             failure = std::current_exception();
         }
         world.run(end());
+        // What was on its way arrives where nobody is any more, and that is all.
+        world.run(tracker_host_->sleep_for(10min));
+        CHECK(world.time().idle());
+        for (const auto& one : world.hosts()) CHECK(one->is_quiet());
         if (failure) std::rethrow_exception(failure);
     }
 
@@ -103,6 +122,9 @@ public:
     byte_vector bytes;
     metainfo info;
     std::uint64_t download_limit = 0;
+    std::function<void(const peer&, const torrent_event&)> on_event;
+    std::size_t failed_pieces = 0;
+    std::size_t banned_peers = 0;
     std::vector<std::unique_ptr<peer>> peers;
 
 private:
@@ -121,13 +143,21 @@ private:
     static asio::awaitable<void> track(tracker& one) { co_await one.run(); }
     static asio::awaitable<void> run_session(session& one) { co_await one.run(); }
 
-    asio::awaitable<void> end() {
-        for (const auto& one : peers)
-            if (one->session) co_await stop(*one);
-        tracking_->cancel();
-        co_await tracking_->join();
+    asio::awaitable<void> watch(const peer& it, std::shared_ptr<cohort::torrent> one) {
+        for (;;) {
+            const torrent_event what = co_await one->next_event();
+            if (on_event) on_event(it, what);
+            if (std::holds_alternative<event::piece_failed>(what)) ++failed_pieces;
+            if (std::holds_alternative<event::peer_banned>(what)) ++banned_peers;
+        }
     }
 
+    asio::awaitable<void> end() {
+        for (const auto& one : peers) co_await stop(*one);
+        co_await stop_tracker();
+    }
+
+    sim::host* tracker_host_ = nullptr;
     std::unique_ptr<tracker> tracker_;
     std::unique_ptr<task_group> tracking_;
     std::string url_;

@@ -38,10 +38,13 @@ public:
 
     bool idle() const { return events_.empty(); }
 
+    /// Time passes and nobody notices, as when a machine sleeps: what was planned for meanwhile happens late, at once.
+    void jump(duration d) { now_ += d; }
+
     /// Goes to the next event and lets it happen. There must be one.
     void step() {
         auto next = events_.extract(events_.begin());
-        now_ = next.key().first;
+        now_ = std::max(now_, next.key().first);
         next.mapped()();
     }
 

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -23,7 +25,8 @@ struct access {
     std::uint64_t up = 0;    ///< bytes a second, 0: without limit
     std::uint64_t down = 0;  ///< the same
     double loss = 0;         ///< part of the packets
-    duration queue = 500ms;  ///< a datagram that would wait longer for the line is lost
+    /// How long things wait for the line at most: a datagram is lost then, a connection holds its writer back.
+    duration queue = 500ms;
 };
 
 /// A host as the net sees it.
@@ -34,6 +37,7 @@ struct line {
     std::uint32_t side = 0;  ///< while the net is split, hosts of different sides do not reach each other
     time_point sent_until{};
     time_point received_until{};
+    std::deque<std::function<void()>> waiting;  ///< for a place in the queue
 };
 
 /// One thread only. Streams and sockets share it with the world that made it.
@@ -56,16 +60,38 @@ public:
         return &from != &to && random.chance(std::max(from.at.loss, to.at.loss));
     }
 
-    /// When the last of `bytes` that are sent now arrives. Both lines are busy until then.
-    time_point arrival(line& from, line& to, std::size_t bytes) {
-        const time_point sent = pass(from.sent_until, time.now(), bytes, &from == &to ? 0 : from.at.up);
-        return pass(to.received_until, sent + latency(from, to), bytes, &from == &to ? 0 : to.at.down);
+    /// When the last of the bytes is on the way, and when it is there.
+    struct transit {
+        time_point leaves;
+        time_point arrives;
+    };
+    /// Takes `bytes` that are sent now over both lines, which are busy until then.
+    transit carry(line& from, line& to, std::size_t bytes) {
+        const time_point leaves = pass(from.sent_until, time.now(), bytes, &from == &to ? 0 : from.at.up);
+        return {leaves, pass(to.received_until, leaves + latency(from, to), bytes, &from == &to ? 0 : to.at.down)};
     }
+
+    /// Calls `ready` when the queue of the line has a place; those who wait have turns.
+    void await_place(const std::shared_ptr<line>& at, std::function<void()> ready) {
+        at->waiting.push_back(std::move(ready));
+        if (at->waiting.size() == 1) plan_turn(at);
+    }
+    bool has_place(const line& at) const { return at.waiting.empty() && backlog(at) <= at.at.queue; }
 
     /// How long something that is sent now waits for the line.
     duration backlog(const line& from) const { return std::max(duration::zero(), from.sent_until - time.now()); }
 
 private:
+    void plan_turn(const std::shared_ptr<line>& at) {
+        time.at(at->sent_until - at->at.queue, [this, at] {
+            if (backlog(*at) > at->at.queue) return plan_turn(at);
+            const std::function<void()> ready = std::move(at->waiting.front());
+            at->waiting.pop_front();
+            // Whoever has the turn takes its place before the next event, which is when the next one is looked at.
+            if (!at->waiting.empty()) plan_turn(at);
+            ready();
+        });
+    }
     static time_point pass(time_point& busy_until, time_point earliest, std::size_t bytes, std::uint64_t rate) {
         if (rate == 0) return earliest;
         const double seconds = static_cast<double>(bytes) / static_cast<double>(rate);

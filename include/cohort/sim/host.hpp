@@ -55,6 +55,13 @@ public:
         }
     }
 
+    /// Nothing is open: no listener, no socket, no connection.
+    bool is_quiet() const {
+        const bool connected = std::any_of(connections_.begin(), connections_.end(),
+                                           [](const std::weak_ptr<connection>& one) { return !one.expired(); });
+        return doors_.empty() && sockets_.empty() && !connected;
+    }
+
     asio::any_io_executor executor() override { return executor_; }
     time_point now() const override { return net_->time.now(); }
     asio::awaitable<void> sleep_until(time_point deadline) override;
@@ -344,7 +351,7 @@ private:
         if (owner_.is_outside(to.address)) from = owner_.router_->outward(from, to, net.time.now());
         if (!way || !fabric::reach(here, *way) || net.backlog(here) > here.at.queue || net.is_lost(here, *way)) return;
         // Each takes its own time, so that a later one may come earlier. Who is there is seen when it comes.
-        const time_point at = net.arrival(here, *way, bytes.size());
+        const time_point at = net.carry(here, *way, bytes.size()).arrives;
         byte_vector copy(bytes.begin(), bytes.end());
         host* const direct = owner_.find(to.address);
         net.time.at(at, [all = owner_.all_, router = owner_.find_router(to.address), own_net = owner_.net_, direct, to,

@@ -24,7 +24,8 @@ namespace cohort::sim {
 class connection : public std::enable_shared_from_this<connection> {
 public:
     static constexpr std::size_t window = 256 * 1024;  ///< bytes of one direction that are sent and not read
-    static constexpr std::size_t largest_packet = 16 * 1024;
+    static constexpr std::size_t largest_packet = 32 * 1024;
+    static constexpr std::size_t small = 1500;
     static constexpr duration resend = 200ms;  ///< after a loss
     static constexpr duration give_up = 60s;   ///< without a way to the other side
 
@@ -44,6 +45,7 @@ public:
         std::size_t under_way = 0;  // bytes from this side that the other has not read
         struct packet {
             byte_vector bytes;  // none: the end
+            time_point leaves;  // the sender's line; until then more bytes may join
             time_point at;
             bool lost = false;  // however often it was sent
         };
@@ -90,12 +92,25 @@ public:
         side& mine = sides[me];
         while (!bytes.empty()) {
             while (mine.under_way >= window && !stopped(mine)) co_await mine.writable.wait();
+            if (bytes.size() > small && !stopped(mine)) co_await place_on_line(me);
             check(mine);
-            const std::size_t size = std::min({bytes.size(), largest_packet, window - mine.under_way});
-            send(me, byte_vector(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size)));
+            const std::size_t size = std::min({bytes.size(), largest_packet / 2, window - mine.under_way});
+            send(me, bytes.first(size));
             bytes = bytes.subspan(size);
         }
         check(mine);
+    }
+
+    /// A line that is busy sends what is small first, and lets the large writers take turns.
+    asio::awaitable<void> place_on_line(std::size_t me) {
+        side& mine = sides[me];
+        if (net_->has_place(*mine.where)) co_return;
+        const auto has_turn = std::make_shared<bool>(false);
+        net_->await_place(mine.where, [self = shared_from_this(), me, has_turn] {
+            *has_turn = true;
+            self->sides[me].writable.notify();
+        });
+        while (!*has_turn && !stopped(mine)) co_await mine.writable.wait();
     }
 
     void finish(std::size_t me) {
@@ -135,20 +150,34 @@ private:
         if (mine.broken) raise(mine.broken);
     }
 
-    void send(std::size_t me, byte_vector bytes) {
+    void send(std::size_t me, byte_view bytes) {
         side& mine = sides[me];
         line &from = *mine.where, &to = *sides[1 - me].where;
         mine.under_way += bytes.size();
-        time_point at = net_->arrival(from, to, bytes.size());
-        const time_point latest = at + give_up;
+        fabric::transit way = net_->carry(from, to, bytes.size());
+        if (joins_last(mine, bytes)) {
+            side::packet& last = mine.on_the_way.back();
+            last.bytes.insert(last.bytes.end(), bytes.begin(), bytes.end());
+            last.leaves = way.leaves;
+            last.at = std::max(last.at, way.arrives);
+            return;
+        }
+        const time_point latest = way.arrives + give_up;
         bool lost = net_->is_lost(from, to);
-        while (lost && at < latest) {
-            at += resend + 2 * net_->latency(from, to);
+        while (lost && way.arrives < latest) {
+            way.arrives += resend + 2 * net_->latency(from, to);
             lost = net_->is_lost(from, to);
         }
-        if (!mine.on_the_way.empty()) at = std::max(at, mine.on_the_way.back().at);
-        mine.on_the_way.push_back({std::move(bytes), at, lost});
+        if (!mine.on_the_way.empty()) way.arrives = std::max(way.arrives, mine.on_the_way.back().at);
+        mine.on_the_way.push_back({{bytes.begin(), bytes.end()}, way.leaves, way.arrives, lost});
         plan(me);
+    }
+
+    bool joins_last(const side& mine, byte_view bytes) const {
+        if (bytes.empty() || mine.on_the_way.empty()) return false;
+        const side::packet& last = mine.on_the_way.back();
+        const bool is_end = last.bytes.empty();
+        return !is_end && last.leaves >= net_->time.now() && last.bytes.size() + bytes.size() <= largest_packet;
     }
 
     void plan(std::size_t me) {
@@ -162,6 +191,7 @@ private:
         side& mine = sides[me];
         side& other = sides[1 - me];
         mine.arriving = false;
+        if (mine.on_the_way.front().at > net_->time.now()) return plan(me);  // more has joined it
         if (!fabric::reach(*mine.where, *other.where)) return wait_for_a_way(me);
         if (mine.on_the_way.front().lost) return break_off(me);
         mine.cut_since.reset();

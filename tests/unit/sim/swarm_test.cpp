@@ -22,24 +22,16 @@ struct story {
     duration took{};
 };
 
-asio::awaitable<void> note(sim_swarm& of, std::size_t who, story& into) {
-    for (;;) {
-        const torrent_event one = co_await of.peers[who]->torrent->next_event();
-        const auto* const piece = std::get_if<event::piece_verified>(&one);
-        if (piece == nullptr) continue;
-        into.lines.push_back(std::to_string(of.world.time().now().time_since_epoch().count()) + " " +
-                             std::to_string(who) + " " + std::to_string(piece->piece));
-    }
-}
-
 asio::awaitable<void> watch(sim_swarm& of, story& into) {
-    task_group notes(of.peers.front()->host->executor());
-    for (std::size_t i = 0; i < of.peers.size(); ++i) notes.spawn(note(of, i, into));
+    of.on_event = [&](const sim_swarm::peer& who, const torrent_event& what) {
+        const auto* const piece = std::get_if<event::piece_verified>(&what);
+        if (piece == nullptr) return;
+        into.lines.push_back(std::to_string(of.world.time().now().time_since_epoch().count()) + " " +
+                             who.host->address().to_string() + " " + std::to_string(piece->piece));
+    };
     const time_point begun = of.world.time().now();
     co_await all_complete(of);
     into.took = of.world.time().now() - begun;
-    notes.cancel();
-    co_await notes.join();
 }
 
 story play(std::uint64_t seed) {
