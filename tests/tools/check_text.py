@@ -8,7 +8,8 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 TOP_LEVEL = {"include", "examples", "tests", "CMakeLists.txt", "meson.build", "README.md", "LICENSE", "build"}
-SKIPPED = {ROOT / "build", ROOT / ".git", ROOT / ".cache", ROOT / "tests" / "data"}
+SKIPPED = {ROOT / "build", ROOT / ".git", ROOT / ".cache", ROOT / "tests" / "data",
+           ROOT / "tests" / "fuzz" / "corpus"}
 CODE = {".hpp", ".cpp", ".h", ".py", ".sh", ".cmake", ".txt", ".build", ".yml", ""}
 LONGEST_LINE = 120
 LONGEST_HEADER = 500
