@@ -171,18 +171,26 @@ run_rooms() {
 }
 
 # run_scripts LABEL FOLDER: python scripts that print `ok NAME`, `not ok NAME: reason` or `skip NAME: reason`.
-# A script may say `# deadline: SECONDS` in its first lines; names that start with _ are no scripts.
+# A script may say `# deadline: SECONDS` in its first lines, and `# mostly waits`: then it runs beside the others.
+# Names that start with _ are no scripts.
 run_scripts() {
-    local label=$1 folder=$2 script none=1
+    local label=$1 folder=$2 script waiting=() others=()
     for script in "$folder"/[!_]*.py; do
         [ -f "$script" ] || continue
-        none=0
-        script_log "$label" "$script"
+        if sed -n '1,20p' "$script" | grep -qx '# mostly waits'; then waiting+=("$script"); else others+=("$script"); fi
     done
-    [ "$none" -eq 0 ] || count "$label" 0 1 0 0
+    [ $((${#waiting[@]} + ${#others[@]})) -gt 0 ] || count "$label" 0 1 0 0
+    for script in "${waiting[@]}"; do run_script "$label" "$script" & done
+    for script in "${others[@]}"; do
+        run_script "$label" "$script"
+        count_script "$label" "$script"
+    done
+    wait
+    for script in "${waiting[@]}"; do count_script "$label" "$script"; done
 }
 
-script_log() {
+# run_script LABEL SCRIPT: counts into LOG.result.
+run_script() {
     local label=$1 script=$2 name log start=$SECONDS code p f s deadline
     name=$(basename "$script" .py)
     log=$LOGS/$label/$name.log
@@ -199,7 +207,14 @@ script_log() {
         echo "not ok $name: exit code $code (124: not within $deadline s)" >>"$log"
         f=$((f + 1))
     fi
-    count "$label: $name" "$p" "$f" "$s" "$(seconds_since "$start")" "$log"
+    echo "$p $f $s $(seconds_since "$start")" >"$log.result"
+}
+
+count_script() {
+    local name result
+    name=$(basename "$2" .py)
+    read -ra result <"$LOGS/$1/$name.log.result"
+    count "$1: $name" "${result[@]}" "$LOGS/$1/$name.log"
 }
 
 # ---- the parts ----
@@ -208,7 +223,10 @@ rooms() { for one in tests/unit/*/; do ! compgen -G "${one}*_test.cpp" >/dev/nul
 
 part_scan() {
     local script
-    for script in tests/tools/check_*.py; do script_log scan "$script"; done
+    for script in tests/tools/check_*.py; do
+        run_script scan "$script"
+        count_script scan "$script"
+    done
 }
 
 part_unit() {

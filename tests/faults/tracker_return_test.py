@@ -2,6 +2,7 @@
 
 # A client announces once a minute at most, whatever the tracker allows: this takes a little longer than that.
 # deadline: 300
+# mostly waits
 
 import content
 import roles

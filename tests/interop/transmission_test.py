@@ -3,6 +3,8 @@
 Transmission takes peers from trackers only, and never dials an address of loopback: it announces first, and ours dial.
 """
 
+# mostly waits
+
 import content
 import roles
 import testing
