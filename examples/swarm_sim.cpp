@@ -20,6 +20,7 @@ struct flags {
     std::vector<choking> ways{choking::tit_for_tat};
     double limit_hours = 24;
     std::string report;
+    std::string trace;
     bool json = false;
 };
 
@@ -46,6 +47,11 @@ void print(const play& one, bool json) {
     std::fflush(stdout);
 }
 
+void close(std::ofstream& file, const std::string& path) {
+    file.close();
+    if (!file) cohort::raise(std::make_error_code(std::errc::io_error), "cannot write " + path);
+}
+
 int simulate(const flags& given) {
     constexpr std::uint64_t most = 1 << 30;
     if (std::uint64_t{given.play.pieces} * given.play.piece_length > most)
@@ -53,6 +59,8 @@ int simulate(const flags& given) {
     if (!given.json)
         std::printf("%-28s %14s %9s %9s %12s %9s %10s %9s\n", "swarm", "complete", "median s", "slowest s",
                     "free riders", "seeded", "from peers", "computed");
+    std::ofstream trace;
+    if (!given.trace.empty()) trace.open(given.trace, std::ios::binary);
     std::vector<play> plays;
     for (const piece_order order : given.orders) {
         for (const choking choke : given.ways) {
@@ -61,15 +69,17 @@ int simulate(const flags& given) {
             options.choke = choke;
             options.limit = std::chrono::duration_cast<cohort::duration>(
                 std::chrono::duration<double, std::ratio<3600>>(given.limit_hours));
+            if (trace.is_open() && plays.empty())
+                options.trace = [&trace](std::string_view line) { trace << line << '\n'; };
             plays.push_back(swarm_play(options).run());
             print(plays.back(), given.json);
         }
     }
+    if (!given.trace.empty()) close(trace, given.trace);
     if (!given.report.empty()) {
         std::ofstream out(given.report, std::ios::binary);
         out << report_page(plays);
-        out.close();
-        if (!out) cohort::raise(std::make_error_code(std::errc::io_error), "cannot write " + given.report);
+        close(out, given.report);
         if (!given.json) std::printf("%s shows it\n", given.report.c_str());
     }
     const bool all = std::all_of(plays.begin(), plays.end(), [](const play& one) { return one.all_complete; });
@@ -125,6 +135,9 @@ int main(int argc, char** argv) {
         ->option_text("H")
         ->check(CLI::Range(0.001, 10'000.0));
     app.add_option("--report", given.report, "Write a page with charts")->option_text("FILE.html");
+    app.add_option("--trace", given.trace,
+                   "Write what the first swarm's first leecher says and hears, for trace_view.html")
+        ->option_text("FILE");
     app.add_flag("--json", given.json, "Print one JSON line a swarm");
     return run_plain_program(argc, argv, app, [&] { return simulate(given); });
 }

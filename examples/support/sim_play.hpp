@@ -13,6 +13,7 @@
 
 #include <cohort/core/hash.hpp>
 #include <cohort/net/task_group.hpp>
+#include <cohort/net/traced_network.hpp>
 #include <cohort/protocol/metainfo_write.hpp>
 #include <cohort/sim/shared_disk.hpp>
 #include <cohort/sim/world.hpp>
@@ -43,6 +44,7 @@ struct play_options {
     bool seeders_leave = false;  ///< as soon as every piece was given once
     std::uint64_t seed = 1;
     duration limit = std::chrono::hours(24);
+    trace_sink trace{};  ///< what the first leecher says and hears
 };
 
 /// What became of one peer.
@@ -109,6 +111,7 @@ public:
 private:
     struct node {
         sim::host* host = nullptr;
+        std::unique_ptr<traced_network> traced;
         std::unique_ptr<cohort::session> session;
         std::shared_ptr<cohort::torrent> torrent;
         std::unique_ptr<task_group> running;
@@ -208,7 +211,12 @@ inline void swarm_play::start(std::size_t who) {
     options.addresses = {one.host->address()};
     auto files = std::make_unique<sim::shared_disk>(content_, "/swarm/content", seeds(who));
     auto pool = std::make_unique<sim::jobs>(one.host->executor());
-    one.session = std::make_unique<session>(*one.host, std::move(files), std::move(pool), options);
+    network* net = one.host;
+    if (who == out_.watched && out_.options.trace) {
+        one.traced = std::make_unique<traced_network>(*net, out_.options.trace, "leecher");
+        net = one.traced.get();
+    }
+    one.session = std::make_unique<session>(*net, std::move(files), std::move(pool), options);
     one.torrent = one.session->add(info_, torrent_options_of(who));
     one.running = std::make_unique<task_group>(one.host->executor());
     one.running->spawn(live(who));

@@ -65,6 +65,17 @@ def _(t):
     t.check("script" not in page.tags and not page.links and "http" not in text, f"not alone: {page.links}")
 
 
+@testing.case("a trace has the first leecher's conversations, the same for the same seed")
+def _(t):
+    traces = [t.folder / "one", t.folder / "two"]
+    for path in traces:
+        swarms(t, "--trace", path)
+    one, two = (path.read_text(encoding="utf-8") for path in traces)
+    t.check(one == two, "two traces of one seed differ")
+    pieces = [line for line in map(json.loads, one.splitlines()) if line["message"] == "piece" and line["dir"] == "in"]
+    t.check(len({line["index"] for line in pieces}) == 40, f"{len(pieces)} pieces came")
+
+
 @testing.case("flags that make no sense, and reports that cannot be written, end in one line")
 def _(t):
     for flags, code in ((("--peers", "0"), 2), (("--order", "best"), 2), (("--loss", "1"), 2),

@@ -11,9 +11,12 @@
 #include <vector>
 
 #include <cohort/net/task_group.hpp>
+#include <cohort/sim/world.hpp>
 #include <cohort/storage/make_torrent.hpp>
 #include <cohort/storage/real_disk.hpp>
 #include <cohort/swarm/session.hpp>
+
+#include <doctest/doctest.h>
 
 #include "support/placed_network.hpp"
 #include "support/run.hpp"
@@ -73,7 +76,8 @@ private:
 /// ends with the fixture, whatever became of the test.
 class swarm_fixture {
 public:
-    explicit swarm_fixture(network& machine) : real(machine), net(machine), background(machine.executor()) {}
+    explicit swarm_fixture(network& machine, bool simulated = false)
+        : real(machine), net(machine), background(machine.executor()), simulated_(simulated) {}
 
     /// Random files below `name`, or one file called so; the same for the same seed.
     shared_content make_content(const std::string& name, const std::vector<std::pair<std::string, std::size_t>>& files,
@@ -108,7 +112,12 @@ public:
         session_options options;
         options.addresses = {at};
         options.port = 0;
-        auto pool = std::make_unique<worker_pool>(2);
+        std::unique_ptr<job_runner> pool;
+        if (simulated_) {
+            pool = std::make_unique<sim::jobs>(of.executor());
+        } else {
+            pool = std::make_unique<worker_pool>(2);
+        }
         sessions_.push_back(std::make_unique<session>(of, std::move(files), std::move(pool), options));
         background.spawn(sessions_.back()->run());
         return *sessions_.back();
@@ -207,6 +216,7 @@ private:
         co_await peer->serve(std::move(how));
     }
 
+    bool simulated_;  // then no thread works while virtual time goes on
     std::map<std::uint8_t, std::unique_ptr<placed_network>> hosts_;
     std::vector<std::unique_ptr<session>> sessions_;
     std::vector<std::shared_ptr<scripted_peer>> serving_;
@@ -214,8 +224,8 @@ private:
 
 using swarm_test = asio::awaitable<void> (*)(swarm_fixture&);
 
-inline asio::awaitable<void> run_in_fixture(network& machine, swarm_test body) {
-    swarm_fixture world(machine);
+inline asio::awaitable<void> run_in_fixture(network& machine, swarm_test body, bool simulated) {
+    swarm_fixture world(machine, simulated);
     std::exception_ptr failure;
     try {
         co_await body(world);
@@ -228,8 +238,24 @@ inline asio::awaitable<void> run_in_fixture(network& machine, swarm_test body) {
 
 /// Runs one test in a world of its own.
 inline void run_swarm(swarm_test body) {
-    const auto start = [body](network& machine) { return run_in_fixture(machine, body); };
+    const auto start = [body](network& machine) { return run_in_fixture(machine, body, false); };
     run(start, 2 * patience);
+}
+
+/// The same on a simulated host, in virtual time.
+inline void run_swarm_simulated(swarm_test body) {
+    sim::world world(1);
+    sim::host& machine = world.add_host();
+    world.run(run_in_fixture(machine, body, true));
+    world.run(machine.sleep_for(1h));
+    CHECK(world.time().idle());
+    CHECK(machine.is_quiet());
+}
+
+/// Over real sockets, and in the simulation.
+inline void run_swarm_everywhere(swarm_test body) {
+    SUBCASE("over sockets") { run_swarm(body); }
+    SUBCASE("in the simulation") { run_swarm_simulated(body); }
 }
 
 }  // namespace cohort::test

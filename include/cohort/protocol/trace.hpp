@@ -23,14 +23,13 @@
 //
 //   http_request         method, target (info_hash in hexadecimal), length, upgrade
 //   http_response        status, length, upgrade; of a tracker's answer also failure, or interval, complete,
-//   incomplete,
-//                        peers (their count), or of a scrape files (their count)
+//                        incomplete and peers (their count), or of a scrape files (their count)
 //   websocket_frame      opcode, fin, length
 //   noise_handshake      tokens, length; then encrypted: length          (a chat's link)
 //   tls, opaque          once a direction, for bytes that say nothing more
 //
-//   connect_request connect_answer announce_request announce_answer scrape_request scrape_answer error_answer   (BEP
-//   15) datagram             length, of any other datagram
+//   connect_request, connect_answer, announce_request and so on, error_answer     (BEP 15)
+//   datagram             length, of any other datagram
 //
 // A message that comes in is noted when its last byte has come, one that goes out when it is handed to the carrier.
 // Data of pieces, bodies and payloads is never kept; targets are, with the passkeys that some trackers have in them.

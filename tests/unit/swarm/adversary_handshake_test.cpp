@@ -93,7 +93,7 @@ private:
 }  // namespace
 
 TEST_CASE("A01: whoever connects and says nothing is sent away after ten seconds, and disturbs nobody") {
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         const shared_content content = world.make_content(100'000);
         const running_seeder seeder = co_await start_seeder(world, content);
         auto silent = co_await dial_as_peer(world.real, seeder.address);
@@ -107,7 +107,7 @@ TEST_CASE("A01: whoever connects and says nothing is sent away after ten seconds
 }
 
 TEST_CASE("A02: whoever drips his handshake is sent away after the same ten seconds") {
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         const shared_content content = world.make_content(100'000);
         const running_seeder seeder = co_await start_seeder(world, content);
         auto loris = co_await dial_as_peer(world.real, seeder.address);
@@ -125,7 +125,7 @@ TEST_CASE("A02: whoever drips his handshake is sent away after the same ten seco
 }
 
 TEST_CASE("A03: another protocol is refused at once, without a word") {
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         const shared_content content = world.make_content(100'000);
         const running_seeder seeder = co_await start_seeder(world, content);
         for (const std::string_view words : {"\x12"
@@ -146,7 +146,7 @@ TEST_CASE("A03: another protocol is refused at once, without a word") {
 }
 
 TEST_CASE("A04: whoever wants a torrent that is not here is refused at once, without a word") {
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         const shared_content content = world.make_content(100'000);
         const running_seeder seeder = co_await start_seeder(world, content);
         auto stranger = co_await dial_as_peer(world.real, seeder.address);
@@ -194,7 +194,7 @@ TEST_CASE("A35: hundreds of peers are bounded in number and in memory, and those
 }
 
 TEST_CASE("A35: connections that say nothing are bounded, and whoever came before them is served") {
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         const shared_content content = world.make_content(100'000);
         const running_seeder seeder = co_await start_seeder(world, content);
         std::vector<std::shared_ptr<scripted_peer>> silent;

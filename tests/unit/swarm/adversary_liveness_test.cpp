@@ -62,7 +62,7 @@ double cpu_seconds() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC
 }  // namespace
 
 TEST_CASE("A21: choking and unchoking without end loses and doubles no request, and costs little") {
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         target leecher = co_await start_leecher(world);
         auto flapping = co_await plain_source(world, leecher, "flapping");
         co_await flapping->expect<wire::interested>();
@@ -118,7 +118,7 @@ TEST_CASE("A21: whoever flaps without ever listening gets no memory for our requ
 }
 
 TEST_CASE("A22: a peer that takes requests and sends nothing loses them after 20 s, and is left after 60 s") {
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         target leecher = co_await start_leecher(world);
         auto silent = co_await world.join(leecher.address, leecher.content.info.hash, "silent");
         silent->say(wire::have_all{}).say(wire::unchoke{});
@@ -156,7 +156,7 @@ TEST_CASE("A22: a peer that takes requests and sends nothing loses them after 20
 }
 
 TEST_CASE("A22: a snubbed peer that comes back is asked again, and its late blocks are no offence") {
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         target leecher = co_await start_leecher(world);
         auto slow = co_await world.join(leecher.address, leecher.content.info.hash, "slow");
         slow->say(wire::have_all{}).say(wire::unchoke{});
@@ -179,7 +179,7 @@ TEST_CASE("A22: a snubbed peer that comes back is asked again, and its late bloc
 }
 
 TEST_CASE("A22: two silent peers do not keep the last blocks to themselves for longer than 20 s") {
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         target leecher = co_await start_leecher(world);
         // Two at most are asked for a block, and these two are asked for the same ones, in the same order.
         bitfield has(piece_count);
@@ -202,7 +202,7 @@ TEST_CASE("A22: two silent peers do not keep the last blocks to themselves for l
 }
 
 TEST_CASE("A22: in the endgame the last blocks are asked of several, and the first answer settles them") {
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         target leecher = co_await start_leecher(world);
         auto stuck = co_await world.join(leecher.address, leecher.content.info.hash, "stuck");
         stuck->say(wire::have_all{}).say(wire::unchoke{});
@@ -219,7 +219,7 @@ TEST_CASE("A22: in the endgame the last blocks are asked of several, and the fir
 
 TEST_CASE("A23: a reset in the middle of a block gives its requests to others at once, and leaks nothing") {
     const std::size_t before = open_descriptors();
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         target leecher = co_await start_leecher(world);
         const serving honest = leecher.content.honest();
         const std::size_t base = open_descriptors();
@@ -276,7 +276,7 @@ TEST_CASE("A24: keep-alives do not count as activity: ten minutes of nothing els
 }
 
 TEST_CASE("A24: a flood of keep-alives costs no memory and holds up nobody") {
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         target leecher = co_await start_leecher(world);
         auto noisy = co_await world.join(leecher.address, leecher.content.info.hash, "noisy");
         const byte_vector flood(4 * 1'000'000);
@@ -291,7 +291,7 @@ TEST_CASE("A24: a flood of keep-alives costs no memory and holds up nobody") {
 }
 
 TEST_CASE("A25: an extension handshake of monstrous shape is ignored, and costs neither memory nor the stack") {
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         target leecher = co_await start_leecher(world);
         std::string tokens = "d1:ml";
         for (int i = 0; i < 300'000; ++i) tokens += "i1e";
@@ -333,7 +333,7 @@ TEST_CASE("A25: an extension handshake of monstrous shape is ignored, and costs 
 }
 
 TEST_CASE("A25: of an extension handshake the name, the port and the queue are used, as far as they make sense") {
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         target leecher = co_await start_leecher(world);
         auto peer = co_await dial_as_peer(world.real, leecher.address);
         handshake ours = greeting_of(leecher.content.info.hash, "modest");

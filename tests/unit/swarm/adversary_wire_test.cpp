@@ -91,7 +91,7 @@ asio::awaitable<void> take_turns(network& net, int turns) {
 }  // namespace
 
 TEST_CASE("A06: a length prefix above the limit ends the connection before its body is waited for") {
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         target seeder = co_await start_seeder(world);
         const byte_vector prefixes[] = {{0xff, 0xff, 0xff, 0xff}, {0x7f, 0xff, 0xff, 0xff}, {0x00, 0x10, 0x00, 0x01}};
         for (const byte_vector& prefix : prefixes) {
@@ -150,7 +150,7 @@ TEST_CASE("a peer that was idle for long and begins a message is given the time 
 }
 
 TEST_CASE("A08: a message of the wrong size ends the connection, one of an unknown kind does not") {
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         target seeder = co_await start_seeder(world);
         const byte_vector wrong[] = {
             {0, 0, 0, 2, 0, 0},                                       // choke with a payload
@@ -177,7 +177,7 @@ TEST_CASE("A08: a message of the wrong size ends the connection, one of an unkno
 }
 
 TEST_CASE("A09: a bitfield of the wrong size, or with spare bits, ends the connection") {
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         target leecher = co_await start_leecher(world);
         const byte_vector wrong[] = {{}, {0xff}, {0xff, 0xf1}, {0xff, 0xf0, 0x00}};  // twelve pieces
         for (const byte_vector& bits : wrong) {
@@ -192,7 +192,7 @@ TEST_CASE("A09: a bitfield of the wrong size, or with spare bits, ends the conne
 }
 
 TEST_CASE("A10: a second word about all pieces ends the connection, but a later bitfield may tell of more") {
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         target leecher = co_await start_leecher(world);
         const byte_vector bits{0xff, 0xf0};
         const std::vector<wire::message> wrong[] = {
@@ -217,7 +217,7 @@ TEST_CASE("A10: a second word about all pieces ends the connection, but a later 
 }
 
 TEST_CASE("A11: a have out of range ends the connection, a flood of the same one changes nothing") {
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         target leecher = co_await start_leecher(world);
         for (const piece_index piece : {piece_count, 0xffffffffU}) {
             const auto sent = wire::encode(wire::have{piece});
@@ -249,7 +249,7 @@ TEST_CASE("A11: a have out of range ends the connection, a flood of the same one
 }
 
 TEST_CASE("A12: requests that make no sense are rejected and read nothing, too many end the connection") {
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         target seeder = co_await start_seeder(world);
         auto peer = co_await join(world, seeder, "confused");
         co_await unchoked(*peer);
@@ -291,7 +291,7 @@ TEST_CASE("A12: requests that make no sense are rejected and read nothing, too m
 }
 
 TEST_CASE("A12: a piece that we lack is refused") {
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         target leecher = co_await start_leecher(world);
         auto peer = co_await join(world, leecher, "hopeful");
         co_await unchoked(*peer);
@@ -303,7 +303,7 @@ TEST_CASE("A12: a piece that we lack is refused") {
 }
 
 TEST_CASE("A13: a flood of requests is bounded, and hurts only who sent it") {
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         target seeder = co_await start_seeder(world);
         auto greedy = co_await join(world, seeder, "greedy");
         co_await unchoked(*greedy);
@@ -326,7 +326,7 @@ TEST_CASE("A13: a flood of requests is bounded, and hurts only who sent it") {
 }
 
 TEST_CASE("A13: 2,000 requests are taken, as we say in our extension handshake, and all are answered") {
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         target seeder = co_await start_seeder(world);
         auto eager = co_await dial_as_peer(world.real, seeder.address);
         handshake ours = greeting_of(seeder.content.info.hash, "eager");
@@ -351,7 +351,7 @@ TEST_CASE("A13: 2,000 requests are taken, as we say in our extension handshake, 
 }
 
 TEST_CASE("A13: whoever asks and takes back without ever listening gets no memory for the answers") {
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         target seeder = co_await start_seeder(world);
         auto deaf = co_await join(world, seeder, "deaf");
         co_await unchoked(*deaf);
@@ -374,7 +374,7 @@ TEST_CASE("A13: whoever asks and takes back without ever listening gets no memor
 }
 
 TEST_CASE("A14: requests while choked are rejected, and end the connection when they go on") {
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         target seeder = co_await start_seeder(world);
         auto pushy = co_await join(world, seeder, "pushy");
         for (int i = 0; i < 300; ++i) pushy->say(wire::request{seeder.block_at(0, 0)});
@@ -421,7 +421,7 @@ TEST_CASE("A14: requests that crossed our choke are no offence for two seconds")
 }
 
 TEST_CASE("A16: cancels and rejects of what was never asked are ignored") {
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         target leecher = co_await start_leecher(world);
         auto odd = co_await join(world, leecher, "odd");
         odd->say(wire::have_all{});
@@ -445,7 +445,7 @@ TEST_CASE("A16: cancels and rejects of what was never asked are ignored") {
 }
 
 TEST_CASE("A16: a peer that refuses all that it claims to have is asked a bounded number of times") {
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         target leecher = co_await start_leecher(world);
         auto miser = co_await join(world, leecher, "miser");
         miser->say(wire::have_all{}).say(wire::unchoke{});
@@ -494,7 +494,7 @@ TEST_CASE("A17: blocks that nobody asked for are dropped, and end the connection
 }
 
 TEST_CASE("A18: a block of the wrong length or at a wrong place ends the connection") {
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         target leecher = co_await start_leecher(world);
         const byte_vector data(2 * block_size);
         const byte_view all = data;

@@ -28,7 +28,7 @@ asio::awaitable<running_leecher> start_leecher(swarm_fixture& world, const share
 }  // namespace
 
 TEST_CASE("A20: the only source of a piece sends corrupt data: banned at the first piece, and the torrent waits") {
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         const shared_content content = world.make_content(10 * piece_length);
         running_leecher leecher = co_await start_leecher(world, content);
         serving wrong = content.honest();
@@ -65,7 +65,7 @@ TEST_CASE("A20: the only source of a piece sends corrupt data: banned at the fir
 }
 
 TEST_CASE("A19: one of many peers sends corrupt blocks: it alone is banned, and the download completes") {
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         const shared_content content = world.make_content(60 * piece_length);
         running_leecher leecher = co_await start_leecher(world, content);
         const endpoint at = world.address_of(leecher.where);
