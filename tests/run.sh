@@ -113,7 +113,8 @@ if setarch "$(uname -m)" -R true 2>/dev/null; then fixed_addresses=(setarch "$(u
 # run_doctest PROGRAM LOG: counts test cases into LOG.result. A crash, a hang or a leak is one failure more.
 run_doctest() {
     local program=$1 log=$2 start=$SECONDS code summary p=0 f=0 s=0
-    timeout -k 10 300 "${fixed_addresses[@]}" "$program" --no-intro=true --no-colors=true --duration=true >"$log" 2>&1 </dev/null
+    timeout -k 10 300 "${fixed_addresses[@]}" "$program" --no-intro=true --no-colors=true --duration=true \
+        >"$log" 2>&1 </dev/null
     code=$?
     summary=$(grep -aE '^\[doctest\] test cases:' "$log" | tail -n 1)
     if [[ $summary =~ ([0-9]+)\ passed\ \|\ +([0-9]+)\ failed\ \|\ +([0-9]+)\ skipped ]]; then
