@@ -155,18 +155,19 @@ private:
         line &from = *mine.where, &to = *sides[1 - me].where;
         mine.under_way += bytes.size();
         fabric::transit way = net_->carry(from, to, bytes.size());
-        if (joins_last(mine, bytes)) {
-            side::packet& last = mine.on_the_way.back();
-            last.bytes.insert(last.bytes.end(), bytes.begin(), bytes.end());
-            last.leaves = way.leaves;
-            last.at = std::max(last.at, way.arrives);
-            return;
-        }
         const time_point latest = way.arrives + give_up;
         bool lost = net_->is_lost(from, to);
         while (lost && way.arrives < latest) {
             way.arrives += resend + 2 * net_->latency(from, to);
             lost = net_->is_lost(from, to);
+        }
+        if (joins_last(mine, bytes)) {
+            side::packet& last = mine.on_the_way.back();
+            last.bytes.insert(last.bytes.end(), bytes.begin(), bytes.end());
+            last.leaves = way.leaves;
+            last.at = std::max(last.at, way.arrives);
+            last.lost = last.lost || lost;
+            return;
         }
         if (!mine.on_the_way.empty()) way.arrives = std::max(way.arrives, mine.on_the_way.back().at);
         mine.on_the_way.push_back({{bytes.begin(), bytes.end()}, way.leaves, way.arrives, lost});
