@@ -35,12 +35,13 @@ std::span<const target> picker_targets();
 std::span<const target> policy_targets();
 std::span<const target> registry_targets();
 std::span<const target> storage_targets();
+std::span<const target> trace_targets();
 
 inline std::vector<target> all_targets() {
     std::vector<target> out;
     for (const auto part :
          {torrent_targets(), peer_targets(), tracker_targets(), text_targets(), chat_targets(), noise_targets(),
-          web_targets(), picker_targets(), policy_targets(), registry_targets(), storage_targets()})
+          web_targets(), picker_targets(), policy_targets(), registry_targets(), storage_targets(), trace_targets()})
         out.insert(out.end(), part.begin(), part.end());
     return out;
 }
