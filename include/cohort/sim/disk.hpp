@@ -77,10 +77,12 @@ private:
         if (to.size() < end) to.resize(end);
         std::copy_n(one.bytes.begin(), size, to.begin() + static_cast<std::ptrdiff_t>(one.offset));
     }
-    void ask(const char* call, const std::string& path) {
+    std::error_code trouble(const char* call, const std::string& path) {
         ++calls_;
-        if (!fault) return;
-        if (const std::error_code code = fault(call, path)) raise(code, path);
+        return fault ? fault(call, path) : std::error_code();
+    }
+    void ask(const char* call, const std::string& path) {
+        if (const std::error_code code = trouble(call, path)) raise(code, path);
     }
     std::uint64_t used() const {
         std::uint64_t out = 0;
@@ -218,12 +220,15 @@ public:
     }
     using disk_file::write_at;
     void write_at(std::uint64_t offset, std::span<const byte_view> data) override {
-        on_->ask("write", path_);
+        const std::error_code trouble = on_->trouble("write", path_);
         medium::write one;
         one.offset = offset;
         for (const byte_view part : data) one.bytes.insert(one.bytes.end(), part.begin(), part.end());
+        // A write that fails may have written a part.
+        if (trouble) one.bytes.resize(on_->random_.below(static_cast<std::uint32_t>(one.bytes.size()) + 1));
         on_->occupy(*what_, offset, one.bytes.size(), path_);
         change(std::move(one));
+        if (trouble) raise(trouble, path_);
     }
     std::uint64_t size() override { return what_->now.size(); }
     void resize(std::uint64_t size) override {
