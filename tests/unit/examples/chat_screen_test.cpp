@@ -241,12 +241,12 @@ TEST_CASE("of a thousand offers the settled ones make room for new ones, and the
     CHECK(offer(1001).find("/accept 1001 ") != std::string::npos);
     CHECK(offer(1002).find("/accept 1002 ") != std::string::npos);
     CHECK(offer(1003) == "bob offers too many files\n");
-    for (const std::size_t there : {1, 2, 5, 1001, 1002}) {
+    for (const std::size_t there : {1U, 2U, 5U, 1001U, 1002U}) {
         REQUIRE(l.screen.find_offer(there) != nullptr);
         CHECK(l.screen.find_offer(there)->id.seq == there);
         CHECK(l.screen.find_offer("bob", {key_of(2), there}) == l.screen.find_offer(there));
     }
-    for (const std::size_t gone : {3, 4}) CHECK(l.screen.find_offer(gone) == nullptr);
+    for (const std::size_t gone : {3U, 4U}) CHECK(l.screen.find_offer(gone) == nullptr);
 }
 
 TEST_CASE("files are offered by number, progress in the status row, and end with where they are") {
