@@ -36,7 +36,7 @@ class Page:
         return testing.until(look, 30, "the page")[0]
 
     async def open(self):
-        self.link = await websockets.connect(self.address(), max_size=None)
+        self.link = await websockets.connect(self.address(), max_size=None, close_timeout=0.5)
         for domain in ("Runtime", "Log", "Network"):
             await self.call(domain + ".enable")
         window = {"width": 1200, "height": 1500, "deviceScaleFactor": 1, "mobile": False}
