@@ -2,8 +2,8 @@
 
     PYTHONPATH=tests/tools python3 tests/bench/kill.py [KILLS]     200 by default; about half a second each
 
-64 MiB in pieces of 256 KiB at 5 MB/s, again and again until so many lives were ended. The seeder's trace tells what it sent
-to each life; what of that the next life does not have is fetched again.
+64 MiB in pieces of 256 KiB at 5 MB/s, again and again until so many lives were ended. The seeder's trace tells what it
+sent to each life; what of that the next life does not have is fetched again.
 """
 
 # deadline: 3600
