@@ -61,7 +61,6 @@ struct moment {
     double at = 0;
     std::vector<std::uint32_t> progress;  ///< of the leechers, in pieces, sorted
     std::vector<std::uint32_t> copies;    ///< of each piece, in the whole swarm
-    std::size_t complete = 0;
 };
 
 /// One leecher's relations in one choking round.
@@ -130,6 +129,7 @@ private:
     asio::awaitable<void> whole();
     asio::awaitable<void> leech(std::size_t who, double at);
     asio::awaitable<void> note(std::size_t who);
+    moment moment_now();
     asio::awaitable<void> sample_loop();
     asio::awaitable<void> round_loop();
     asio::awaitable<void> end();
@@ -268,22 +268,24 @@ inline asio::awaitable<void> swarm_play::note(std::size_t who) {
     }
 }
 
+inline moment swarm_play::moment_now() {
+    moment one;
+    one.at = now();
+    one.copies = copies_;
+    for (const peer_story& peer : out_.peers) {
+        if (peer.plays != peer_story::part::seeder) one.progress.push_back(peer.pieces);
+    }
+    std::sort(one.progress.begin(), one.progress.end());
+    return one;
+}
+
 /// A moment a second; when there are many, every other is forgotten and they come half as often.
 inline asio::awaitable<void> swarm_play::sample_loop() {
     constexpr std::size_t most = 240;
     duration every = std::chrono::seconds(1);
     bool seeders_are_here = true;
     for (;;) {
-        moment one;
-        one.at = now();
-        one.copies = copies_;
-        for (const peer_story& peer : out_.peers) {
-            if (peer.plays == peer_story::part::seeder) continue;
-            one.progress.push_back(peer.pieces);
-            if (peer.completed) ++one.complete;
-        }
-        std::sort(one.progress.begin(), one.progress.end());
-        out_.moments.push_back(std::move(one));
+        out_.moments.push_back(moment_now());
         if (out_.moments.size() >= most) {
             for (std::size_t i = 1; i < out_.moments.size(); ++i)
                 if (i % 2 == 0) out_.moments[i / 2] = std::move(out_.moments[i]);
@@ -317,6 +319,7 @@ inline asio::awaitable<void> swarm_play::round_loop() {
 /// Who fed whom, as those who were fed have it.
 inline void swarm_play::settle() {
     out_.lasted = now();
+    out_.moments.push_back(moment_now());
     for (std::size_t who = 0; who < nodes_.size(); ++who) {
         if (!nodes_[who]->torrent) continue;
         for (const peer_total& other : nodes_[who]->torrent->peers()) {

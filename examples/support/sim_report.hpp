@@ -139,10 +139,10 @@ inline std::string copies_chart(const play& one) {
     return plot.take();
 }
 
-/// Pieces from bottom to top, time from left to right: the darker, the more copies.
+/// Pieces from bottom to top, time from left to right: the stronger, the more copies.
 inline std::string availability_map(const play& one) {
     const std::size_t rows = std::min<std::size_t>(one.options.pieces, 100);
-    svg_plot plot("Where the copies are", one.lasted, one.options.pieces, "seconds", "pieces; darker: more copies");
+    svg_plot plot("Where the copies are", one.lasted, one.options.pieces, "seconds", "pieces; stronger: more copies");
     const std::size_t step = one.moments.size() / 120 + 1;
     for (std::size_t i = 0; i < one.moments.size(); i += step) {
         const double from = one.moments[i].at;

@@ -82,7 +82,7 @@ public:
         legend(colour, name);
     }
 
-    /// A rectangle between two corners of the plane, more or less dark from 0 to 1, in 20 steps. Those that look the
+    /// A rectangle between two corners of the plane, more or less strong from 0 to 1, in 20 steps. Those that look the
     /// same become one path, or a page of thousands would be large.
     void field(double x0, double y0, double x1, double y1, std::size_t colour, double shade) {
         const int level = static_cast<int>(std::ceil(20 * std::clamp(shade, 0.0, 1.0)));

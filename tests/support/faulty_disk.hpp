@@ -67,10 +67,9 @@ private:
         using disk_file::write_at;
         void write_at(std::uint64_t offset, std::span<const byte_view> data) override {
             for (const byte_view part : data) {
-                const byte_view fits = part.first(std::min<std::uint64_t>(part.size(), owner_.bytes_left));
+                const byte_view fits = part.first(owner_.take(part.size()));
                 real_->write_at(offset, fits);
                 offset += fits.size();
-                owner_.bytes_left -= fits.size();
                 if (fits.size() < part.size()) raise_disk_error(ENOSPC, path_);
             }
         }
@@ -96,6 +95,14 @@ private:
         std::unique_ptr<disk_file> real_;
         std::string path_;
     };
+
+    /// Takes up to `size` bytes of those that are left; several threads do so at once.
+    std::size_t take(std::size_t size) {
+        std::uint64_t left = bytes_left, taken = 0;
+        do taken = std::min<std::uint64_t>(size, left);
+        while (!bytes_left.compare_exchange_weak(left, left - taken));
+        return static_cast<std::size_t>(taken);
+    }
 
     void note_sync(const std::string& path) {
         const std::lock_guard lock(mutex_);
