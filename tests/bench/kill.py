@@ -1,6 +1,6 @@
 """kill -9 at random moments of a download, and its restart: what is fetched again, and how soon it goes on.
 
-    PYTHONPATH=tests/tools python3 tests/bench/kill.py [KILLS]     200 by default; about half a second each
+    PYTHONPATH=tests/tools python3 tests/bench/kill.py [KILLS]     200 by default, which takes some minutes
 
 64 MiB in pieces of 256 KiB at 5 MB/s, again and again until so many lives were ended. The seeder's trace tells what it
 sent to each life; what of that the next life does not have is fetched again.
