@@ -1,4 +1,4 @@
-// Letters without their case, where a protocol makes no difference. Only those of ASCII: no locale has a say.
+// Letters and digits as protocols know them. Only those of ASCII: no locale has a say.
 #pragma once
 
 #include <algorithm>
@@ -8,6 +8,9 @@
 namespace cohort {
 
 constexpr char ascii_lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
+constexpr bool is_ascii_digit(char c) { return c >= '0' && c <= '9'; }
+constexpr bool is_ascii_letter(char c) { return ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z'; }
 
 inline std::string ascii_lower(std::string_view text) {
     std::string out(text);

@@ -81,8 +81,7 @@ public:
     /// Queues one message for the next flush().
     template <class Message>
     void queue(const Message& message) {
-        state_.sent(message);
-        writer_.queue(message);
+        queue_quietly(message);
         outgoing_.notify();
     }
     /// Queues one message that may wait until something else is flushed; nudge() sees that it goes.

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include <cohort/core/ascii.hpp>
 #include <cohort/protocol/utf8.hpp>
 
 namespace cohort {
@@ -57,22 +58,15 @@ namespace detail {
 /// In a name: what is_deceptive(), and separators.
 constexpr bool is_unsafe(char32_t c) { return c == '/' || c == '\\' || is_deceptive(c); }
 
-constexpr char to_lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-constexpr bool is_letter(char c) { return to_lower(c) >= 'a' && to_lower(c) <= 'z'; }
-
 /// Whether Windows takes the name for a device: it looks at what stands before the first dot, without spaces.
 inline bool is_device_name(std::string_view name) {
     name = name.substr(0, name.find('.'));
     while (!name.empty() && name.back() == ' ') name.remove_suffix(1);
-    const auto is = [](std::string_view text, std::string_view lower) {
-        return std::equal(text.begin(), text.end(), lower.begin(), lower.end(),
-                          [](char a, char b) { return to_lower(a) == b; });
-    };
     for (const std::string_view device : {"con", "prn", "aux", "nul", "clock$", "conin$", "conout$"}) {
-        if (is(name, device)) return true;
+        if (equal_ignoring_case(name, device)) return true;
     }
-    if (name.size() < 4 || !(is(name.substr(0, 3), "com") || is(name.substr(0, 3), "lpt"))) return false;
+    const std::string_view port = name.substr(0, 3);
+    if (name.size() < 4 || !(equal_ignoring_case(port, "com") || equal_ignoring_case(port, "lpt"))) return false;
     const std::string_view number = name.substr(3);
     const bool digit = number.size() == 1 && number[0] >= '0' && number[0] <= '9';
     return digit || number == "\u00b9" || number == "\u00b2" || number == "\u00b3";  // superscripts count as digits
@@ -123,7 +117,7 @@ inline std::string safe_component(std::string_view raw) {
         in_run = !c;
     }
     if (out.empty()) return "_";
-    if (out.size() >= 2 && out[1] == ':' && detail::is_letter(out[0])) out[1] = '_';  // a drive
+    if (out.size() >= 2 && out[1] == ':' && is_ascii_letter(out[0])) out[1] = '_';  // a drive
     if (detail::is_device_name(out)) out.insert(out.begin(), '_');
     if (out.size() > max_component_size) {
         const std::string extension = out.substr(detail::extension_of(out));

@@ -62,9 +62,6 @@ inline bool redirect_allowed(const url& from, const url& to);
 
 namespace detail {
 
-constexpr bool is_ascii_digit(char c) { return c >= '0' && c <= '9'; }
-constexpr bool is_ascii_letter(char c) { return ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z'; }
-
 /// Length of the scheme that `text` begins with, its colon not counted; npos if there is none.
 inline std::size_t scheme_length(std::string_view text) {
     if (text.empty() || !is_ascii_letter(text.front())) return std::string_view::npos;

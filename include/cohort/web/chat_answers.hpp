@@ -149,12 +149,15 @@ inline asio::awaitable<http_response> rooms(node_pointer node, request_values&) 
     co_return json_answer(200, line);
 }
 
+/// With the '#' that people may leave out.
+inline std::string shown_room(const std::string& room) { return room.starts_with('#') ? room : "#" + room; }
+
 inline asio::awaitable<http_response> join(node_pointer node, request_values& given) {
     const std::string room = given.word("room");
     if (!given.ok()) co_return misunderstood(given);
     co_await node->join(room);
     json_line line;
-    line.add("status", "joined").add("room", room.starts_with('#') ? room : "#" + room);
+    line.add("status", "joined").add("room", shown_room(room));
     co_return json_answer(200, line);
 }
 
@@ -163,7 +166,7 @@ inline asio::awaitable<http_response> leave(node_pointer node, request_values& g
     if (!given.ok()) co_return misunderstood(given);
     co_await node->leave(room);
     json_line line;
-    line.add("status", "left").add("room", room.starts_with('#') ? room : "#" + room);
+    line.add("status", "left").add("room", shown_room(room));
     co_return json_answer(200, line);
 }
 
