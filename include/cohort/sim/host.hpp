@@ -119,8 +119,9 @@ private:
     arrival_place door_of(const endpoint& to);
     /// On the other side of our router.
     bool is_outside(const ip_address& address) {
+        if (!router_) return false;
         const host* const other = find(address);
-        return router_ && (other == nullptr || other->router_ != router_);
+        return other == nullptr || other->router_ != router_;
     }
     void remember(const std::shared_ptr<connection>& one) {
         std::erase_if(connections_, [](const auto& old) { return old.expired(); });
@@ -201,47 +202,57 @@ endpoint host::own(endpoint at, const std::map<endpoint, T*>& bound) {
 
 // ---- Machinery: connections
 
-class host::door final : public listener {
-public:
-    door(host& owner, const endpoint& at) : owner_(owner), at_(at), here_(std::make_shared<queue>(owner.executor_)) {
-        owner_.doors_[at] = this;
-    }
-    ~door() override { close(); }
+/// What has come to a door or a socket. Shared with who waits for it, and may do so a moment longer than they are
+/// there.
+template <class T>
+struct mailbox {
+    explicit mailbox(const asio::any_io_executor& executor) : came(executor) {}
 
-    asio::awaitable<std::unique_ptr<stream>> accept() override { return next(here_); }
-    endpoint local_endpoint() const override { return at_; }
-    void close() noexcept override {
-        if (std::exchange(here_->closed, true)) return;
-        owner_.doors_.erase(at_);
-        here_->waiting.clear();
-        here_->came.notify();
+    void put(T one) {
+        waiting.push_back(std::move(one));
+        came.notify();
     }
-
-    bool is_full() const { return here_->waiting.size() >= backlog; }
-    void bring(std::unique_ptr<stream> link) {
-        here_->waiting.push_back(std::move(link));
-        here_->came.notify();
+    /// True the first time.
+    bool close() {
+        if (std::exchange(closed, true)) return false;
+        waiting.clear();
+        came.notify();
+        return true;
     }
-
-private:
-    /// Shared with who waits at the door, and may do so a moment longer than the door is there.
-    struct queue {
-        explicit queue(const asio::any_io_executor& executor) : came(executor) {}
-        wakeup came;
-        std::deque<std::unique_ptr<stream>> waiting;
-        bool closed = false;
-    };
-    static asio::awaitable<std::unique_ptr<stream>> next(std::shared_ptr<queue> from) {
+    static asio::awaitable<T> next(std::shared_ptr<mailbox> from) {
         while (from->waiting.empty() && !from->closed) co_await from->came.wait();
         if (from->closed) raise(asio::error::operation_aborted);
-        std::unique_ptr<stream> out = std::move(from->waiting.front());
+        T out = std::move(from->waiting.front());
         from->waiting.pop_front();
         co_return out;
     }
 
+    wakeup came;
+    std::deque<T> waiting;
+    bool closed = false;
+};
+
+class host::door final : public listener {
+public:
+    door(host& owner, const endpoint& at)
+        : owner_(owner), at_(at), here_(std::make_shared<mailbox<std::unique_ptr<stream>>>(owner.executor_)) {
+        owner_.doors_[at] = this;
+    }
+    ~door() override { close(); }
+
+    asio::awaitable<std::unique_ptr<stream>> accept() override { return mailbox<std::unique_ptr<stream>>::next(here_); }
+    endpoint local_endpoint() const override { return at_; }
+    void close() noexcept override {
+        if (here_->close()) owner_.doors_.erase(at_);
+    }
+
+    bool is_full() const { return here_->waiting.size() >= backlog; }
+    void bring(std::unique_ptr<stream> link) { here_->put(std::move(link)); }
+
+private:
     host& owner_;
     endpoint at_;
-    std::shared_ptr<queue> here_;
+    std::shared_ptr<mailbox<std::unique_ptr<stream>>> here_;
 };
 
 inline std::unique_ptr<listener> host::listen(endpoint at) {
@@ -298,12 +309,18 @@ inline asio::awaitable<std::unique_ptr<stream>> host::connect(endpoint to) {
 
 class host::socket final : public datagram_socket {
 public:
-    socket(host& owner, const endpoint& at) : owner_(owner), at_(at), here_(std::make_shared<queue>(owner.executor_)) {
+    socket(host& owner, const endpoint& at)
+        : owner_(owner), at_(at), here_(std::make_shared<mailbox<packet>>(owner.executor_)) {
         owner_.sockets_[at] = this;
     }
     ~socket() override { close(); }
 
-    asio::awaitable<arrival> receive(byte_span into) override { return next(here_, into); }
+    asio::awaitable<arrival> receive(byte_span into) override {
+        const packet first = co_await mailbox<packet>::next(here_);
+        const std::size_t size = std::min(into.size(), first.second.size());
+        std::copy_n(first.second.begin(), size, into.begin());
+        co_return arrival{size, first.first};
+    }
 
     asio::awaitable<void> send(endpoint to, byte_view bytes) override {
         if (here_->closed) raise(asio::error::operation_aborted);
@@ -312,36 +329,16 @@ public:
     }
     endpoint local_endpoint() const override { return at_; }
     void close() noexcept override {
-        if (std::exchange(here_->closed, true)) return;
-        owner_.sockets_.erase(at_);
-        here_->came.notify();
+        if (here_->close()) owner_.sockets_.erase(at_);
     }
 
     void take(const endpoint& from, byte_vector bytes) {
-        if (here_->arrived.size() >= most_waiting) return;
-        here_->arrived.emplace_back(from, std::move(bytes));
-        here_->came.notify();
+        if (here_->waiting.size() < most_waiting) here_->put({from, std::move(bytes)});
     }
 
 private:
+    using packet = std::pair<endpoint, byte_vector>;
     static constexpr std::size_t most_waiting = 256;
-
-    /// Shared with who waits for the next one, as a door's.
-    struct queue {
-        explicit queue(const asio::any_io_executor& executor) : came(executor) {}
-        wakeup came;
-        std::deque<std::pair<endpoint, byte_vector>> arrived;
-        bool closed = false;
-    };
-    static asio::awaitable<arrival> next(std::shared_ptr<queue> from, byte_span into) {
-        while (from->arrived.empty() && !from->closed) co_await from->came.wait();
-        if (from->closed) raise(asio::error::operation_aborted);
-        const auto first = std::move(from->arrived.front());
-        from->arrived.pop_front();
-        const std::size_t size = std::min(into.size(), first.second.size());
-        std::copy_n(first.second.begin(), size, into.begin());
-        co_return arrival{size, first.first};
-    }
 
     void send_now(const endpoint& to, byte_view bytes) {
         fabric& net = *owner_.net_;
@@ -366,7 +363,7 @@ private:
 
     host& owner_;
     endpoint at_;
-    std::shared_ptr<queue> here_;
+    std::shared_ptr<mailbox<packet>> here_;
 };
 
 inline std::unique_ptr<datagram_socket> host::bind_udp(endpoint at) {
