@@ -1,9 +1,9 @@
 #!/usr/bin/python3
-"""Bulk transfer beside libtorrent in the same run; prints a table. By hand, never as a test:
+"""Bulk transfer beside libtorrent and the bare minimum in the same run; prints a table. By hand, never as a test:
 
     tests/bench/transfer.py BIN_DIR [--size MIB] [--rounds N] [--only pair|swarm]
 
-BIN_DIR holds the built example programs. `pair` is one seeder and one leecher, `swarm` one seeder and eight leechers
+BIN_DIR holds the built example programs, and `bare` (COHORT_BUILD_INTEROP), which only sends, hashes and writes. `pair` is one seeder and one leecher, `swarm` one seeder and eight leechers
 that know each other. Files are on /dev/shm, connections on 127.0.0.1; libtorrent runs with its default settings, but
 with DHT, local discovery, port mapping and uTP off. Only the transfer is counted: seconds from the first to the last
 leecher that has everything, CPU seconds from when the files were checked. Peak resident memory is the whole process's.
@@ -125,6 +125,20 @@ def run(client, work, torrent, content, leechers):
     return seconds, running[0], running[1:]
 
 
+def bare_minimum(binaries, work, content):
+    """What a transfer without any protocol takes."""
+    copy = os.path.join(work, "bare.bin")
+    done = json.loads(subprocess.run([f"{binaries}/bare", content, copy], check=True, capture_output=True).stdout)
+    subprocess.run(["cmp", content, copy], check=True)
+    os.remove(copy)
+    return done
+
+
+def line(name, seconds, rate, seeder_cpu, leecher_cpu, seeder_mb, leecher_mb):
+    print(f"{name:12} {seconds:8.2f} {rate:8.0f}   {seeder_cpu:16.2f} {leecher_cpu:9.2f}   {seeder_mb:14.0f} "
+          f"{leecher_mb:9.0f}", flush=True)
+
+
 def bench(binaries, title, size_mib, leechers, rounds):
     work = tempfile.mkdtemp(prefix="cohort-bench-", dir="/dev/shm")
     rates = {}
@@ -140,16 +154,22 @@ def bench(binaries, title, size_mib, leechers, rounds):
         print(f"{'client':12} {'seconds':>8} {'MB/s':>8}   {'CPU s/GiB seeder':>16} {'leechers':>9}   "
               f"{'peak MB seeder':>14} {'leechers':>9}")
         for _ in range(rounds):
+            if leechers == 1:
+                bare = bare_minimum(binaries, work, content)
+                rates.setdefault("bare", []).append(size_mib * (1 << 20) / bare["seconds"] / 1e6)
+                line("bare minimum", bare["seconds"], rates["bare"][-1], bare["sender_cpu"] * 1024 / size_mib,
+                     bare["receiver_cpu"] * 1024 / size_mib, bare["sender_kib"] / 1024, bare["receiver_kib"] / 1024)
             for client in (Cohort(binaries), Libtorrent()):
                 seconds, seeder, others = run(client, work, torrent, content, leechers)
                 copies = leechers * size_mib
                 rate = copies * (1 << 20) / seconds / 1e6
                 rates.setdefault(client.name, []).append(rate)
-                print(f"{client.name:12} {seconds:8.2f} {rate:8.0f}   {seeder.cpu * 1024 / copies:16.2f} "
-                      f"{sum(p.cpu for p in others) * 1024 / copies:9.2f}   {seeder.peak_mb:14.0f} "
-                      f"{max(p.peak_mb for p in others):9.0f}", flush=True)
-        ratios = sorted(a / b for a, b in zip(rates["cohort"], rates["libtorrent"]))
-        print(f"ratio to libtorrent, median of {len(ratios)}: {ratios[len(ratios) // 2]:.2f}")
+                line(client.name, seconds, rate, seeder.cpu * 1024 / copies, sum(p.cpu for p in others) * 1024 / copies,
+                     seeder.peak_mb, max(p.peak_mb for p in others))
+        ours = rates.pop("cohort")
+        for name, theirs in rates.items():
+            ratios = sorted(a / b for a, b in zip(ours, theirs))
+            print(f"ratio to {name}, median of {len(ratios)}: {ratios[len(ratios) // 2]:.2f}")
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <mutex>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <system_error>
@@ -188,15 +190,16 @@ inline bool hash_pieces(disk& d, scanned_content& content, job_runner& runner, c
     bool go_on = true;
     std::mutex mutex;  // guards the above two, and keeps the callback to one call at a time
     run_slices(runner, layout.piece_count(), verify_step(layout), [&](piece_index first, piece_index last) {
+        std::vector<piece_index> pieces(last - first);
+        std::iota(pieces.begin(), pieces.end(), first);
         detail::piece_hasher hasher(files);
-        for (piece_index piece = first; piece < last;) {
-            for (const auto& digest : hasher.hash(piece, std::min(last, piece + hasher.run()))) {
-                if (!digest) {
-                    require_unchanged();
-                    raise(errc::file_changed, content.path);
-                }
-                draft.piece_hashes[piece++] = *digest;
+        auto hash = draft.piece_hashes.begin() + static_cast<std::ptrdiff_t>(first);
+        for (const auto& digest : hasher.hash(pieces)) {
+            if (!digest) {
+                require_unchanged();
+                raise(errc::file_changed, content.path);
             }
+            *hash++ = *digest;
         }
         const std::lock_guard lock(mutex);
         state.hashed += layout.offset(last - 1) + layout.piece_size(last - 1) - layout.offset(first);

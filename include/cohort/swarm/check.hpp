@@ -63,7 +63,8 @@ inline asio::awaitable<void> check_lane(check_run& run, std::uint32_t lane) {
 }  // namespace detail
 
 /// Completes with those of the pieces `which` whose data is there and right. All arguments outlive it. Throws the
-/// disk's error; files that are missing or too short are none. Cancelling stops after at most 16 MiB a lane.
+/// disk's error; files that are missing or too short are none. Cancelling stops after at most 16 MiB, or two pieces, a
+/// lane.
 inline asio::awaitable<bitfield> check_pieces(job_runner& pool, torrent_files& files, const metainfo& info,
                                               const bitfield& which, const check_progress& progress) {
     const piece_layout layout = info.layout();
