@@ -7,7 +7,7 @@
 #include <vector>
 
 #include <cohort/core/bitfield.hpp>
-#include <cohort/core/hash.hpp>
+#include <cohort/core/hash_many.hpp>
 #include <cohort/core/pieces.hpp>
 #include <cohort/storage/torrent_files.hpp>
 
@@ -31,6 +31,13 @@ public:
     /// short); otherwise errc::index_out_of_range. Blocks that are there already are left alone: the first to come
     /// is what is hashed, so it must be what stays on the disk.
     void write(std::uint32_t begin, std::span<const byte_view> data) {
+        store(begin, data);
+        hash_stored();
+    }
+    void write(std::uint32_t begin, byte_view data) { write(begin, std::span<const byte_view>(&data, 1)); }
+
+    /// The same in two steps, so that two writers can take the second together: `data` stays valid until then.
+    void store(std::uint32_t begin, std::span<const byte_view> data) {
         std::uint64_t length = 0;
         for (const byte_view part : data) length += part.size();
         if (begin % block_size != 0 || length == 0 || begin > size_ || length > size_ - begin ||
@@ -45,12 +52,18 @@ public:
             }
             std::uint32_t end = number + 1;
             while (end <= last && !have_.get(end)) ++end;
-            write_run(number, end, begin, data);
+            store_run(number, end, begin, data);
             number = end;
         }
-        catch_up();
     }
-    void write(std::uint32_t begin, byte_view data) { write(begin, std::span<const byte_view>(&data, 1)); }
+    void hash_stored() {
+        for (byte_view next = unhashed(); !next.empty(); next = unhashed()) {
+            hash_.update(next);
+            hashed(next.size());
+        }
+    }
+    /// hash_stored() of all of them, two side by side.
+    static void hash_stored(std::span<piece_writer* const> writers);
 
     /// The digest of the piece. All blocks must have been written. Fails with errc::file_missing or
     /// errc::file_changed if a file was taken away meanwhile. Call it once.
@@ -61,37 +74,50 @@ public:
 
 private:
     /// Blocks [number, end), none of which we have, out of data that starts at `begin`.
-    void write_run(std::uint32_t number, std::uint32_t end, std::uint32_t begin, std::span<const byte_view> data) {
+    void store_run(std::uint32_t number, std::uint32_t end, std::uint32_t begin, std::span<const byte_view> data) {
         const std::uint32_t from = number * block_size;
         std::size_t skip = from - begin;
         std::size_t left = end_of(end) - from;
-        parts_.clear();
+        const std::size_t had = fresh_.size();
         for (byte_view part : data) {
             const std::size_t skipped = std::min(skip, part.size());
             skip -= skipped;
             part = part.subspan(skipped, std::min(left, part.size() - skipped));
             left -= part.size();
-            if (!part.empty()) parts_.push_back(part);
+            if (!part.empty()) fresh_.push_back(part);
         }
-        files_.write(files_.layout().offset(piece_, from), parts_);
+        files_.write(files_.layout().offset(piece_, from), std::span(fresh_).subspan(had));
         for (std::uint32_t i = number; i < end; ++i) have_.set(i);
-        if (number != hashed_) return;
-        for (const byte_view part : parts_) hash_.update(part);
-        hashed_ = end;
+        if (number == in_order_) {
+            in_order_ = end;
+        } else {
+            fresh_.resize(had);
+        }
     }
 
-    /// Hashes the blocks that came early, up to the next one that is missing.
-    void catch_up() {
-        byte_vector buffer;
-        while (hashed_ < have_.size() && have_.get(hashed_)) {
-            constexpr std::uint32_t at_once = 16;
-            std::uint32_t end = hashed_ + 1;
-            while (end < have_.size() && end < hashed_ + at_once && have_.get(end)) ++end;
-            buffer.resize(end_of(end) - hashed_ * block_size);
-            files_.read(files_.layout().offset(piece_, hashed_ * block_size), buffer);
-            hash_.update(buffer);
-            hashed_ = end;
+    /// What the hash is to take next; empty if the block that follows is not there. First what came in order, then
+    /// what came early, read back.
+    byte_view unhashed() {
+        if (next_fresh_ < fresh_.size()) return fresh_[next_fresh_];
+        fresh_.clear();
+        next_fresh_ = 0;
+        constexpr std::uint32_t at_once = 16;
+        std::uint32_t end = in_order_;
+        while (end < have_.size() && end < in_order_ + at_once && have_.get(end)) ++end;
+        if (end == in_order_) {
+            read_back_ = byte_vector();
+            return {};
         }
+        read_back_.resize(end_of(end) - in_order_ * block_size);
+        files_.read(files_.layout().offset(piece_, in_order_ * block_size), read_back_);
+        in_order_ = end;
+        fresh_.push_back(read_back_);
+        return fresh_.front();
+    }
+    /// The hash took so many bytes of that.
+    void hashed(std::size_t bytes) {
+        fresh_[next_fresh_] = fresh_[next_fresh_].subspan(bytes);
+        if (fresh_[next_fresh_].empty()) ++next_fresh_;
     }
 
     /// Where the blocks before `number` end.
@@ -100,25 +126,51 @@ private:
     torrent_files& files_;
     piece_index piece_;
     std::uint32_t size_;
-    bitfield have_;             // blocks on the disk
-    std::uint32_t hashed_ = 0;  // blocks, from the first on, that the hash has seen
+    bitfield have_;               // blocks on the disk
+    std::uint32_t in_order_ = 0;  // blocks, from the first on, that the hash has seen or finds in fresh_
     sha1 hash_;
-    std::vector<byte_view> parts_;
+    std::vector<byte_view> fresh_;  // what the hash has not seen
+    std::size_t next_fresh_ = 0;    // of these
+    byte_vector read_back_;
 };
+
+inline void piece_writer::hash_stored(std::span<piece_writer* const> writers) {
+    std::size_t next = 0;
+    byte_view of_a, of_b;
+    // Goes on with the same writer, or with the next that has something.
+    const auto refill = [&](piece_writer*& writer) {
+        byte_view more = writer != nullptr ? writer->unhashed() : byte_view();
+        while (more.empty() && next < writers.size()) more = (writer = writers[next++])->unhashed();
+        return more;
+    };
+    piece_writer *a = nullptr, *b = nullptr;
+    while (!(of_a = refill(a)).empty() && !(of_b = refill(b)).empty()) {
+        const std::size_t common = std::min(of_a.size(), of_b.size());
+        update_both(a->hash_, of_a.first(common), b->hash_, of_b.first(common));
+        a->hashed(common);
+        b->hashed(common);
+    }
+    for (piece_writer* const left : {a, b})
+        if (left != nullptr) left->hash_stored();
+}
 
 /// The digest of each block of a piece as it is on the disk: by comparing those of a failed and of a good copy, the
 /// peer who sent the bad block is found. Fails as torrent_files::read().
 inline std::vector<sha1_digest> block_digests(torrent_files& files, piece_index piece) {
+    constexpr std::uint32_t at_once = 16;
     const piece_layout& layout = files.layout();
     std::vector<sha1_digest> out(layout.blocks_in(piece));
-    byte_vector buffer(std::min(block_size, layout.piece_size(piece)));
-    sha1 hash;
-    for (std::uint32_t number = 0; number < out.size(); ++number) {
-        const block range = layout.block_at(piece, number);
-        const byte_span part = byte_span(buffer).first(range.length);
-        files.read(layout.offset(piece, range.begin), part);
-        hash.update(part);
-        out[number] = hash.finish();
+    byte_vector buffer;
+    std::vector<byte_view> blocks;
+    for (std::uint32_t number = 0; number < out.size(); number += at_once) {
+        const auto count = std::min<std::size_t>(at_once, out.size() - number);
+        const std::uint32_t begin = number * block_size;
+        buffer.resize(std::min<std::size_t>(count * block_size, layout.piece_size(piece) - begin));
+        files.read(layout.offset(piece, begin), buffer);
+        blocks.clear();
+        for (byte_view left = buffer; !left.empty(); left = left.subspan(blocks.back().size()))
+            blocks.push_back(left.first(std::min<std::size_t>(left.size(), block_size)));
+        digest_many<sha1_digest>(blocks, std::span(out).subspan(number, count));
     }
     return out;
 }

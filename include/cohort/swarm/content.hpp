@@ -1,8 +1,11 @@
 // A torrent's files as the engine uses them: blocks go in without waiting, verdicts on whole pieces come out.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <deque>
+#include <exception>
 #include <functional>
 #include <map>
 #include <memory>
@@ -36,14 +39,15 @@ struct outgoing_block {
     byte_vector copy;  ///< where the disk has no file descriptors
 };
 
-/// Blocks on their way to the disk. Jobs of one piece run on one lane of the pool, in order; everything else happens on
-/// the executor's thread. Bounded: who feeds it awaits room() between batches.
+/// Blocks on their way to the disk. A piece belongs to one lane of the pool; what comes while the lane is busy is its
+/// next batch, so that the slower the disk and the hashing are the more they take at once, and pieces of one batch are
+/// hashed two side by side. Everything else happens on the executor's thread. Bounded: who feeds it awaits room().
 class content {
 public:
     struct handlers {
         std::function<void(const piece_verdict&)> on_verdict;
-        /// The disk failed: what was on its way is lost, nothing verified is.
-        std::function<void(std::error_code, const std::string&)> on_failure;
+        /// The disk failed, or memory ran out: what was on its way is lost, nothing verified is.
+        std::function<void(std::exception_ptr)> on_failure;
     };
 
     content(asio::any_io_executor executor, job_runner& pool, std::shared_ptr<torrent_files> files,
@@ -54,7 +58,8 @@ public:
           info_(std::move(info)),
           journal_(std::move(journal)),
           handlers_(std::move(h)),
-          changed_(executor_) {}
+          changed_(executor_),
+          lanes_(pool.concurrency()) {}
 
     torrent_files& files() { return *files_; }
 
@@ -64,49 +69,31 @@ public:
                std::shared_ptr<const void> memory) {
         std::size_t size = 0;
         for (const byte_view part : parts) size += part.size();
-        post(piece, size, [begin, parts = std::move(parts), memory = std::move(memory)](piece_writer& writer) {
-            writer.write(begin, parts);
-        });
+        hand_over({writer_of(piece), begin, std::move(parts), std::move(memory), size, false});
     }
 
     /// All blocks of the piece were handed over: the verdict follows. `digests` asks for those of the blocks of a good
     /// piece too.
-    void finish(piece_index piece, bool digests) {
-        const auto verdict = std::make_shared<piece_verdict>(piece_verdict{piece, false, {}});
-        post(
-            piece, 0,
-            [this_files = files_, info = info_, journal = journal_, verdict, digests, piece](piece_writer& w) {
-                verdict->passed = w.finish() == info->piece_hashes[piece];
-                if (!verdict->passed || digests) verdict->blocks = block_digests(*this_files, piece);
-                if (verdict->passed && journal) journal->append_verified(piece);
-            },
-            [this, verdict, piece] {
-                writers_.erase(piece);
-                handlers_.on_verdict(*verdict);
-            });
-    }
+    void finish(piece_index piece, bool digests) { hand_over({writer_of(piece), 0, {}, {}, 0, digests}); }
 
     /// Says that blocks of a piece will be sent next: has it read ahead and, where we never write, makes sure that
     /// nobody changed its files since they were checked.
     void about_to_serve(piece_index piece) {
-        ++jobs_under_way_;
-        auto guard = asio::make_work_guard(executor_);
-        pool_.post(piece, [this, alive = files_, guard, piece] {
-            const piece_layout& layout = alive->layout();
-            const outcome result = attempt([&] {
-                alive->prefetch(layout.offset(piece), layout.piece_size(piece));
-                if (alive->read_only()) alive->check_unchanged(layout.offset(piece), layout.piece_size(piece));
-            });
-            asio::post(executor_, [this, result] { ended(0, result, {}); });
+        start(piece, [files = files_, piece] {
+            const piece_layout& layout = files->layout();
+            files->prefetch(layout.offset(piece), layout.piece_size(piece));
+            if (files->read_only()) files->check_unchanged(layout.offset(piece), layout.piece_size(piece));
         });
     }
 
-    /// The bytes of a block. Throws errc::stopped if the files are not what they should be: on_failure has been told.
+    /// The bytes of a block. Throws errc::stopped if the files are not what they should be: on_failure has been told;
+    /// std::bad_alloc if there is no memory for it, which is no failure of the files.
     std::shared_ptr<const outgoing_block> block_to_send(const block& range) {
         const auto found = std::make_shared<outgoing_block>();
-        const outcome result = attempt([&] { fill(*found, range); });
-        if (result.code) {
-            fail(result);
+        try {
+            fill(*found, range);
+        } catch (const std::system_error&) {
+            fail(std::current_exception());
             raise(errc::stopped);
         }
         return found;
@@ -114,20 +101,15 @@ public:
 
     /// A file ended before what was to be sent of it: on_failure is told soon, with the file's name if it can be found.
     void shrunk() {
-        ++jobs_under_way_;
-        auto guard = asio::make_work_guard(executor_);
-        pool_.post(0, [this, alive = files_, guard] {
-            const outcome result = attempt([&] {
-                alive->check_unchanged(0, alive->layout().total_size());
-                raise(errc::file_changed, "a file became shorter while it was sent");
-            });
-            asio::post(executor_, [this, result] { ended(0, result, {}); });
+        start(0, [files = files_] {
+            files->check_unchanged(0, files->layout().total_size());
+            raise(errc::file_changed, "a file became shorter while it was sent");
         });
     }
 
     /// Completes when few enough bytes are on their way to the disk to take in more.
     asio::awaitable<void> room() {
-        while (bytes_under_way_ > most_under_way) co_await changed_.wait();
+        while (bytes_under_way_ > most_under_way && !failed_) co_await changed_.wait();
     }
 
     /// Completes when nothing is on its way any more, whatever became of it; verdicts have been given by then.
@@ -152,42 +134,133 @@ public:
 private:
     static constexpr std::size_t most_under_way = 8 * 1024 * 1024;
 
-    using work = std::function<void(piece_writer&)>;
+    /// What a lane takes at once, about: more would leave the processor's caches before it is hashed.
+    static constexpr std::size_t batch_size = 4 * 1024 * 1024;
 
-    struct outcome {
-        std::error_code code;
-        std::string message;
+    /// A run of blocks of one piece; or, without any, the end of the piece.
+    struct piece_work {
+        std::shared_ptr<piece_writer> writer;
+        std::uint32_t begin;
+        std::vector<byte_view> parts;
+        std::shared_ptr<const void> memory;
+        std::size_t size;
+        bool digests;
+    };
+    struct batch {
+        std::vector<piece_work> works;
+        std::vector<piece_verdict> verdicts;
+        std::size_t size = 0;
+    };
+    struct lane {
+        std::deque<piece_work> waiting;
+        bool busy = false;
+    };
+
+    /// Work on its way. Made as a whole before it starts: it must not end for want of memory to tell how it ended.
+    struct job {
+        std::function<void()> work;
+        std::function<void()> done;
+        std::exception_ptr failed;
     };
 
     template <class Attempt>
-    static outcome attempt(const Attempt& what) {
+    static std::exception_ptr attempt(const Attempt& what) {
         try {
             what();
-            return {};
-        } catch (const std::system_error& error) {
-            return {error.code(), error.what()};
+            return nullptr;
+        } catch (...) {
+            return std::current_exception();
         }
     }
 
-    /// Runs `job` on the piece's lane and then `done` on our thread, unless it failed.
-    void post(piece_index piece, std::size_t size, work job, std::function<void()> done = {}) {
+    std::shared_ptr<piece_writer> writer_of(piece_index piece) {
         auto& writer = writers_[piece];
         if (!writer) writer = std::make_shared<piece_writer>(*files_, piece);
-        bytes_under_way_ += size;
-        ++jobs_under_way_;
-        auto guard = asio::make_work_guard(executor_);
-        pool_.post(piece, [this, alive = files_, writer, size, guard, job = std::move(job), done = std::move(done)] {
-            const outcome result = attempt([&] { job(*writer); });
-            asio::post(executor_, [this, size, result, done] { ended(size, result, done); });
-        });
+        return writer;
     }
 
-    void ended(std::size_t size, const outcome& result, const std::function<void()>& done) {
-        bytes_under_way_ -= size;
+    void hand_over(piece_work work) {
+        // Pieces that follow one another mostly come one after the other: they meet in one lane.
+        const std::uint32_t number = work.writer->piece() / 2 % static_cast<std::uint32_t>(lanes_.size());
+        const std::size_t size = work.size;
+        lanes_[number].waiting.push_back(std::move(work));
+        bytes_under_way_ += size;
+        feed(number);
+    }
+
+    /// Gives the lane its next batch if it is idle.
+    void feed(std::uint32_t number) {
+        lane& to = lanes_[number];
+        if (to.busy || to.waiting.empty()) return;
+        const auto next = std::make_shared<batch>();
+        while (!to.waiting.empty() && next->size < batch_size) {
+            next->works.push_back(std::move(to.waiting.front()));
+            to.waiting.pop_front();
+            next->size += next->works.back().size;
+        }
+        start(
+            number,
+            [next, files = files_, info = info_, journal = journal_] { run(*next, *files, *info, journal.get()); },
+            [this, next, number] { ended(*next, number); });
+        to.busy = true;
+    }
+
+    /// On the lane.
+    static void run(batch& all, torrent_files& files, const metainfo& info, resume_journal* journal) {
+        std::vector<piece_writer*> writers;
+        for (const piece_work& one : all.works) {
+            if (one.parts.empty()) continue;
+            one.writer->store(one.begin, one.parts);
+            if (std::find(writers.begin(), writers.end(), one.writer.get()) == writers.end())
+                writers.push_back(one.writer.get());
+        }
+        piece_writer::hash_stored(writers);
+        for (piece_work& one : all.works) {
+            const bool is_end = one.parts.empty();
+            if (is_end) {
+                all.verdicts.push_back(judge(one, files, info, journal));
+            } else {
+                one.memory.reset();  // other blocks may come into it from now on
+            }
+        }
+    }
+
+    static piece_verdict judge(const piece_work& of, torrent_files& files, const metainfo& info,
+                               resume_journal* journal) {
+        piece_verdict out;
+        out.piece = of.writer->piece();
+        out.passed = of.writer->finish() == info.piece_hashes[out.piece];
+        if (!out.passed || of.digests) out.blocks = block_digests(files, out.piece);
+        if (out.passed && journal != nullptr) journal->append_verified(out.piece);
+        return out;
+    }
+
+    void ended(const batch& all, std::uint32_t number) {
+        lanes_[number].busy = false;
+        bytes_under_way_ -= all.size;
+        written_ = written_ || all.size > 0;
+        for (const piece_verdict& verdict : all.verdicts) writers_.erase(verdict.piece);
+        feed(number);
+        for (const piece_verdict& verdict : all.verdicts) handlers_.on_verdict(verdict);
+    }
+
+    /// Runs `work` on the lane of that number and then `done` on our thread, unless it failed.
+    void start(std::uint32_t number, std::function<void()> work, std::function<void()> done = {}) {
+        auto started = std::make_shared<job>(job{std::move(work), std::move(done), nullptr});
+        pool_.post(number, [this, one = std::move(started), alive = asio::make_work_guard(executor_)] {
+            one->failed = attempt(one->work);
+            one->work = nullptr;
+            detail::post_result(alive.get_executor(), [this, one] { ended(*one); });
+        });
+        ++jobs_under_way_;
+    }
+
+    void ended(const job& one) {
         --jobs_under_way_;
-        written_ = written_ || size > 0;
-        if (result.code) fail(result);
-        if (!failed_ && done) done();
+        if (one.failed) fail(one.failed);
+        if (!failed_ && one.done) {
+            if (const std::exception_ptr halfway = attempt(one.done)) fail(halfway);
+        }
         changed_.notify();
     }
 
@@ -210,8 +283,8 @@ private:
         }
     }
 
-    void fail(const outcome& result) {
-        if (!std::exchange(failed_, true)) handlers_.on_failure(result.code, result.message);
+    void fail(const std::exception_ptr& why) {
+        if (!std::exchange(failed_, true)) handlers_.on_failure(why);
     }
 
     asio::any_io_executor executor_;
@@ -222,6 +295,7 @@ private:
     handlers handlers_;
     wakeup changed_;
     std::map<piece_index, std::shared_ptr<piece_writer>> writers_;
+    std::vector<lane> lanes_;
     std::size_t bytes_under_way_ = 0;
     std::size_t jobs_under_way_ = 0;
     bool written_ = false;  // blocks, since the last sign_of_life()

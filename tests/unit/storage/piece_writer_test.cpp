@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <filesystem>
+#include <memory>
 #include <numeric>
 
 #include <doctest/doctest.h>
@@ -46,6 +47,36 @@ struct fixture {
 };
 
 }  // namespace
+
+TEST_CASE("pieces that are hashed together come out as alone, however their blocks come") {
+    fixture f;
+    random_engine chance(3);
+    for (int round = 0; round < 200; ++round) {
+        std::vector<std::unique_ptr<piece_writer>> writers;
+        std::vector<piece_writer*> all;
+        std::vector<std::pair<piece_index, std::uint32_t>> to_come;
+        for (const piece_index index : {0u, 1u, 2u}) {
+            all.push_back(writers.emplace_back(std::make_unique<piece_writer>(f.t, index)).get());
+            for (std::uint32_t i = 0; i < f.layout.blocks_in(index); ++i) to_come.emplace_back(index, i);
+        }
+        // Half of the rounds in order, as most peers give them.
+        if (round % 2 == 0) chance.shuffle(to_come);
+        while (!to_come.empty()) {
+            for (std::uint32_t batch = 1 + chance.below(12); batch > 0 && !to_come.empty(); --batch) {
+                const auto [index, number] = to_come.front();
+                to_come.erase(to_come.begin());
+                const byte_view data = f.block_of(index, number);
+                writers[index]->store(number * block_size, std::span(&data, 1));
+            }
+            piece_writer::hash_stored(std::span(all).first(1 + chance.below(3)));
+            piece_writer::hash_stored(all);
+        }
+        for (const auto& one : writers) {
+            REQUIRE(one->complete());
+            REQUIRE(one->finish() == sha1_of(f.piece(one->piece())));
+        }
+    }
+}
 
 TEST_CASE("a piece whose blocks come in order is hashed without being read") {
     fixture f;
