@@ -3,10 +3,11 @@
 
     tests/bench/transfer.py BIN_DIR [--size MIB] [--rounds N] [--only pair|swarm]
 
-BIN_DIR holds the built example programs, and `bare` (COHORT_BUILD_INTEROP), which only sends, hashes and writes. `pair` is one seeder and one leecher, `swarm` one seeder and eight leechers
-that know each other. Files are on /dev/shm, connections on 127.0.0.1; libtorrent runs with its default settings, but
-with DHT, local discovery, port mapping and uTP off. Only the transfer is counted: seconds from the first to the last
-leecher that has everything, CPU seconds from when the files were checked. Peak resident memory is the whole process's.
+BIN_DIR holds the built example programs, and `bare` (COHORT_BUILD_INTEROP), which only sends, hashes and writes.
+`pair` is one seeder and one leecher, `swarm` one seeder and eight leechers that know each other. Files are on
+/dev/shm, connections on 127.0.0.1; libtorrent runs with its default settings, but with DHT, local discovery, port
+mapping and uTP off. Only the transfer is counted: seconds from the first to the last leecher that has everything, CPU
+seconds from when the files were checked. Peak resident memory is the whole process's.
 """
 
 import argparse

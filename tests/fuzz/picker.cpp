@@ -23,7 +23,8 @@ struct picker_script {
     explicit picker_script(script& input)
         : from(input),
           layout(std::uint64_t{1 + from.below(24)} * piece_length + from.below(piece_length), piece_length),
-          picker(layout, {.sequential = from.flag(), .random_first = from.below(3)}),
+          trials(from.flag()),
+          picker(layout, {.sequential = from.flag(), .random_first = from.below(3), .trial_pieces = trials ? 2u : 0u}),
           random(from.byte()) {}
 
     void run() {
@@ -68,7 +69,7 @@ struct picker_script {
     void pick(peer_key peer, std::size_t count, std::size_t duplicates) {
         if (!has[peer]) return;
         std::vector<block> out;
-        picker.pick(peer, *has[peer], count, random, out, duplicates);
+        picker.pick(peer, *has[peer], count, random, out, {duplicates});
         require(out.size() <= count, "no more than was wanted");
         std::size_t again = 0;
         for (const block& b : out) {
@@ -84,7 +85,8 @@ struct picker_script {
         }
         require(again <= duplicates, "so many duplicates and no more");
         require(again == 0 || !somebody_has_open_block(), "duplicates only in the endgame");
-        require(out.size() == count || !has_open_block(*has[peer]), "no peer waits while it could give something");
+        require(out.size() == count || trials || !has_open_block(*has[peer]),
+                "no peer waits while it could give something");
     }
 
     std::size_t askers(const block& b) const {
@@ -182,6 +184,7 @@ struct picker_script {
 
     script& from;
     piece_layout layout;
+    bool trials;  // newcomers have to prove themselves
     piece_picker picker;
     random_engine random;
     int steps = 0;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <optional>
 #include <unordered_map>
@@ -14,6 +15,7 @@
 #include <cohort/core/pieces.hpp>
 #include <cohort/core/random.hpp>
 #include <cohort/policy/bit_scan.hpp>
+#include <cohort/policy/newcomers.hpp>
 #include <cohort/policy/partial_piece.hpp>
 #include <cohort/policy/peer_key.hpp>
 #include <cohort/policy/rarity_order.hpp>
@@ -23,12 +25,19 @@ namespace cohort {
 struct picker_options {
     bool sequential = false;       ///< lowest index first instead of rarest first
     piece_index random_first = 1;  ///< pieces are chosen at random until we have this many, to have something to trade
+    std::size_t trial_pieces = 2;  ///< of a peer none of whose pieces was good yet; 0: any number (newcomers.hpp)
 };
 
 enum class block_result {
     accepted,        ///< new to us
     piece_complete,  ///< new to us, and the last of its piece: verify it, then call passed() or failed()
     duplicate,       ///< we had it already
+};
+
+/// When a peer is asked for blocks that another was asked for already.
+struct endgame_rule {
+    std::size_t most = std::numeric_limits<std::size_t>::max();  ///< so many such blocks in one pick()
+    std::function<bool(peer_key holder)> is_late = nullptr;      ///< whose blocks; null: anybody's
 };
 
 /// A started piece, for statistics.
@@ -45,6 +54,7 @@ struct partial_progress {
 ///   3. a new piece: highest priority, then rarest, then random (sequential: lowest index);
 ///   4. the endgame: once no connected peer could give a block that nobody was asked for, blocks that one other peer
 ///      was asked for. While there is work for others, duplicates would only take bandwidth from them.
+/// A piece on which a newcomer proves itself (newcomers.hpp) is left to it while there is anything else to do.
 ///
 /// What it costs. A piece is searched for once in a run of blocks, not once a block, and a search looks at 32 started
 /// and 64 new pieces at most, whatever the size of torrent and swarm. Only for a peer that has few of the pieces we
@@ -69,7 +79,8 @@ public:
           have_(layout.piece_count()),
           wanted_(layout.piece_count(), true),
           bytes_left_(layout.total_size()),
-          bytes_missing_(layout.total_size()) {
+          bytes_missing_(layout.total_size()),
+          newcomers_(options.trial_pieces) {
         for (piece_index piece = 0; piece < layout.piece_count(); ++piece) order_.list(piece);
     }
 
@@ -91,6 +102,7 @@ public:
         else
             for_each(has, [this](piece_index piece) { order_.drop_copy(piece); });
         peers_.erase(peer);
+        newcomers_.left(peer);
     }
     /// For each `have` that is news; O(1).
     void peer_has(piece_index piece) { order_.add_copy(piece); }
@@ -119,6 +131,7 @@ public:
         order_.set_priority(piece, priority);
         if (have_.get(piece)) return;
         if (priority == 0) {
+            newcomers_.forget(piece);
             if (wanted_.reset(piece)) bytes_left_ -= layout_.piece_size(piece);
         } else {
             if (wanted_.set(piece)) bytes_left_ += layout_.piece_size(piece);
@@ -142,10 +155,11 @@ public:
     // ---- Asking.
 
     /// Appends up to `count` blocks that `peer`, which has joined with `has` or told of it since, should be asked for
-    /// now, and notes that it was. Fewer, if there is nothing more for it. Of these, at most `duplicates` are blocks of
-    /// the endgame: a deep pipeline full of them would fetch everything twice that is on its way already.
+    /// now, and notes that it was. Fewer, if there is nothing more for it, or it has to prove itself first: then the
+    /// next passed() may change that. `endgame` bounds the blocks that are asked for twice: a deep pipeline full of
+    /// them would fetch everything again that is on its way already.
     void pick(peer_key peer, const bitfield& has, std::size_t count, random_engine& random, std::vector<block>& out,
-              std::size_t duplicates = std::numeric_limits<std::size_t>::max());
+              const endgame_rule& endgame = {});
 
     /// Whether `peer` was asked for the block and neither delivered it nor was given up.
     bool is_requested(const block& wanted, peer_key peer) const {
@@ -176,10 +190,17 @@ public:
     }
 
     /// The complete piece matches its hash.
-    void passed(piece_index piece) { set_have(piece); }
+    void passed(piece_index piece) {
+        newcomers_.passed(contributors(piece));
+        set_have(piece);
+    }
     /// It does not: all its blocks are to be fetched again.
     void failed(piece_index piece) {
         if (!started(piece)) return;
+        const std::vector<peer_key> givers = contributors(piece);
+        newcomers_.failed(givers);
+        for (const peer_key peer : givers)
+            if (const auto notes = peers_.find(peer); notes != peers_.end()) notes->second.current = no_piece;
         drop_partial(piece);
         if (wants(piece)) order_.list(piece);
         ++version_;
@@ -238,11 +259,14 @@ private:
     void reopen_if_untouched(piece_index piece);
 
     // Searching
-    std::optional<piece_index> find_open(peer_notes& notes, const bitfield& has, random_engine& random);
+    std::optional<piece_index> find_open(peer_key peer, peer_notes& notes, const bitfield& has, random_engine& random);
     std::optional<piece_index> best_partial(const bitfield& has, std::uint32_t from, std::uint32_t to);
+    std::optional<piece_index> own_trial(peer_key peer, const bitfield& has) const;
     std::optional<piece_index> find_new(peer_notes& notes, const bitfield& has, random_engine& random);
     bool nobody_has_open_blocks() const;
-    void pick_endgame(peer_key peer, const bitfield& has, std::size_t count, std::vector<block>& out);
+    void pick_endgame(peer_key peer, const bitfield& has, std::size_t count, const endgame_rule& rule,
+                      std::vector<block>& out);
+    bool is_late(const partial_piece& of, std::uint32_t number, const endgame_rule& rule);
 
     piece_layout layout_;
     picker_options options_;
@@ -261,27 +285,30 @@ private:
     std::uint64_t bytes_missing_;
 
     std::unordered_map<peer_key, peer_notes> peers_;
+    newcomers newcomers_;
     std::uint64_t version_ = 0;  // grows whenever a block becomes open again
     struct {
         std::uint32_t piece = 0;  // in partials_
         std::uint32_t block = 0;
     } endgame_;  // where the next search for duplicates begins
+    std::vector<peer_key> holders_;
     std::uint64_t steps_ = 0;
 };
 
 // ---- Machinery
 
 inline void piece_picker::pick(peer_key peer, const bitfield& has, std::size_t count, random_engine& random,
-                               std::vector<block>& out, std::size_t duplicates) {
+                               std::vector<block>& out, const endgame_rule& endgame) {
     peer_notes& notes = peers_[peer];
     while (count > 0) {
-        const auto piece = find_open(notes, has, random);
+        const auto piece = find_open(peer, notes, has, random);
         if (!piece) {
-            const std::size_t most = std::min(count, duplicates);
-            if (most > 0 && nobody_has_open_blocks()) pick_endgame(peer, has, most, out);
+            const std::size_t most = std::min(count, endgame.most);
+            if (most > 0 && nobody_has_open_blocks()) pick_endgame(peer, has, most, endgame, out);
             return;
         }
         notes.current = *piece;
+        newcomers_.tries(peer, *piece);
         partial_piece& from = partial(*piece);
         for (auto number = next_set(from.open(), 0); number && count > 0; number = next_set(from.open(), *number)) {
             from.request(*number, peer);
@@ -293,7 +320,7 @@ inline void piece_picker::pick(peer_key peer, const bitfield& has, std::size_t c
 }
 
 /// A started piece with an open block that the peer has; starts one if need be.
-inline std::optional<piece_index> piece_picker::find_open(peer_notes& notes, const bitfield& has,
+inline std::optional<piece_index> piece_picker::find_open(peer_key peer, peer_notes& notes, const bitfield& has,
                                                           random_engine& random) {
     constexpr std::uint32_t glance = 32;
     if (notes.current != no_piece && is_fetchable(notes.current) && has.get(notes.current)) return notes.current;
@@ -303,13 +330,26 @@ inline std::optional<piece_index> piece_picker::find_open(peer_notes& notes, con
         notes.version = version_;
     }
     if (notes.nothing_open) return std::nullopt;
-    if (const auto piece = best_partial(has, 0, std::min(glance, fetchable_))) return piece;
+    if (newcomers_.proven(peer)) {
+        const auto piece = best_partial(has, 0, std::min(glance, fetchable_));
+        if (piece && !newcomers_.has_trial(*piece)) return piece;
+    } else {
+        if (const auto piece = own_trial(peer, has)) return piece;
+        if (!newcomers_.may_try_another(peer)) return std::nullopt;
+    }
     if (const auto piece = find_new(notes, has, random)) {
         start(*piece);
         return piece;
     }
-    if (const auto piece = best_partial(has, std::min(glance, fetchable_), fetchable_)) return piece;
+    if (const auto piece = best_partial(has, 0, fetchable_)) return piece;
     notes.nothing_open = true;
+    return std::nullopt;
+}
+
+/// A piece with which the newcomer has begun.
+inline std::optional<piece_index> piece_picker::own_trial(peer_key peer, const bitfield& has) const {
+    for (const piece_index piece : newcomers_.pieces_of(peer))
+        if (is_fetchable(piece) && has.get(piece)) return piece;
     return std::nullopt;
 }
 
@@ -318,6 +358,9 @@ inline std::optional<piece_index> piece_picker::best_partial(const bitfield& has
     const auto better = [this](const partial_piece& a, const partial_piece& b) {
         // What was asked for first
         if (priority(a.piece()) != priority(b.piece())) return priority(a.piece()) > priority(b.piece());
+        // What nobody proves itself with
+        const bool a_trial = newcomers_.has_trial(a.piece()), b_trial = newcomers_.has_trial(b.piece());
+        if (a_trial != b_trial) return b_trial;
         // What is needed first
         if (options_.sequential) return a.piece() < b.piece();
         // What is done first
@@ -353,22 +396,24 @@ inline bool piece_picker::nobody_has_open_blocks() const {
 
 /// Looks at a bounded number of blocks, and goes on next time where it stopped: when hundreds of peers wait for the
 /// last blocks, each call must not go through all of them.
-inline void piece_picker::pick_endgame(peer_key peer, const bitfield& has, std::size_t count, std::vector<block>& out) {
+inline void piece_picker::pick_endgame(peer_key peer, const bitfield& has, std::size_t count, const endgame_rule& rule,
+                                       std::vector<block>& out) {
     std::size_t budget = 64 + 4 * count;
     // One more than there are, because the first is entered in its middle.
     for (std::size_t pieces = partials_.size() + 1; pieces > 0; --pieces, ++endgame_.piece, endgame_.block = 0) {
         if (endgame_.piece >= partials_.size()) endgame_ = {};
         if (partials_.empty()) return;
         partial_piece& from = partials_[endgame_.piece];
-        const bool useful = wants(from.piece()) && has.get(from.piece());
+        const bool useful = wants(from.piece()) && has.get(from.piece()) && newcomers_.may_try(peer, from.piece());
         auto number = useful ? next_set(from.single(), endgame_.block) : std::nullopt;
         for (; number; number = next_set(from.single(), *number + 1)) {
             endgame_.block = *number;
             if (count == 0 || budget == 0) return;
             --budget;
             ++steps_;
-            if (from.is_requested(*number, peer)) continue;
+            if (from.is_requested(*number, peer) || !is_late(from, *number, rule)) continue;
             from.request(*number, peer);
+            newcomers_.tries(peer, from.piece());
             out.push_back(layout_.block_at(from.piece(), *number));
             --count;
         }
@@ -376,6 +421,13 @@ inline void piece_picker::pick_endgame(peer_key peer, const bitfield& has, std::
         --budget;
         ++steps_;
     }
+}
+
+inline bool piece_picker::is_late(const partial_piece& of, std::uint32_t number, const endgame_rule& rule) {
+    if (!rule.is_late) return true;
+    holders_.clear();
+    of.requesters(number, holders_);
+    return std::all_of(holders_.begin(), holders_.end(), rule.is_late);
 }
 
 inline void piece_picker::start(piece_index piece) {
@@ -386,6 +438,7 @@ inline void piece_picker::start(piece_index piece) {
 }
 
 inline void piece_picker::drop_partial(piece_index piece) {
+    newcomers_.forget(piece);
     if (is_fetchable(piece)) swap_partials(partial_of_[piece], --fetchable_);
     swap_partials(partial_of_[piece], static_cast<std::uint32_t>(partials_.size() - 1));
     partials_.pop_back();

@@ -85,6 +85,15 @@ public:
         return snubbed_ || (waiting_ > 0 && now - quiet_since_ >= options_.snub_after);
     }
 
+    /// How long a block would take to come if it were asked for now, as far as one can tell; a second for a peer that
+    /// was never asked.
+    duration delay(time_point now) const {
+        const double queue = rate_ > 0 ? static_cast<double>(waiting_) * block_size / rate_ : 0.0;
+        const auto expected = std::min(latency_, older_latency_) +
+                              std::chrono::duration_cast<duration>(std::chrono::duration<double>(std::min(queue, 1e6)));
+        return waiting_ > 0 ? std::max(expected, now - quiet_since_) : expected;
+    }
+
     /// Bytes a second, smoothed; 0 before the first round.
     double rate() const { return rate_; }
 

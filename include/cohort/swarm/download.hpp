@@ -114,9 +114,12 @@ private:
     static constexpr std::uint32_t most_rejects = 4000;
     /// Requests at a peer up to which it is asked for blocks that another peer owes us as well.
     static constexpr std::size_t endgame_depth = 8;
+    /// What would come within this time anyway is not worth a second copy.
+    static constexpr duration endgame_patience = 200ms;
     /// A peer that took requests and sent nothing for so long is given up.
     static constexpr duration request_timeout = 60s;
 
+    bool is_later(peer_key holder, const peer& than) const;
     void give_back(peer& from, bool may_still_come);
     void refill_idle();
     void cancel_others(const block& got, const peer& from);
@@ -218,16 +221,26 @@ inline void download::refill(peer& to) {
     // A batch is worth waiting for: the system call costs the same for one request as for many.
     if (to.requests.size() >= depth - depth / 4) return;
     picked_.clear();
-    const std::size_t waiting = to.requests.size();
-    const std::size_t duplicates = waiting < endgame_depth ? endgame_depth - waiting : 0;
-    picker_.pick(to.key, to.state().has, depth - waiting, net_.random(), picked_, duplicates);
-    if (picked_.empty()) return;
     const time_point now = net_.now();
+    const std::size_t waiting = to.requests.size();
+    endgame_rule endgame;
+    endgame.most = waiting < endgame_depth ? endgame_depth - waiting : 0;
+    endgame.is_late = [this, &to](peer_key holder) { return is_later(holder, to); };
+    picker_.pick(to.key, to.state().has, depth - waiting, net_.random(), picked_, endgame);
+    if (picked_.empty()) return;
     for (const block& wanted : picked_) {
         to.requests.push_back({wanted, now});
         to.connection->queue(wire::request{wanted});
     }
     to.pipeline.sent(picked_.size(), now);
+}
+
+/// Whether asking `than` as well would bring us a block of `holder` a good deal sooner.
+inline bool download::is_later(peer_key holder, const peer& than) const {
+    const auto found = peers_.find(holder);
+    if (found == peers_.end()) return true;
+    const time_point now = net_.now();
+    return found->second->pipeline.delay(now) > 2 * than.pipeline.delay(now) + endgame_patience;
 }
 
 /// Takes back all requests of a peer. `may_still_come`: it was not told, so late answers are no offence.
@@ -238,7 +251,8 @@ inline void download::give_back(peer& from, bool may_still_come) {
     from.requests.clear();
 }
 
-/// After blocks became open again: peers that had nothing left to do would not notice by themselves.
+/// After blocks became open again, or a newcomer may have proved itself: peers that had nothing left to do would not
+/// notice by themselves.
 inline void download::refill_idle() {
     for (const auto& [key, idle] : peers_) {
         if (idle->requests.empty()) refill(*idle);
@@ -263,6 +277,7 @@ inline void download::on_verdict(const piece_verdict& verdict) {
         update_interest(*other);
     }
     handlers_.on_verified(verdict.piece);
+    refill_idle();
 }
 
 inline void download::tick(peer& of, time_point now) {

@@ -37,8 +37,9 @@ piece_layout layout_of(piece_index pieces, std::uint32_t blocks_per_piece) {
     return {std::uint64_t{pieces} * blocks_per_piece * block_size, blocks_per_piece * block_size};
 }
 
-constexpr picker_options rarest_at_once{.sequential = false, .random_first = 0};
-constexpr picker_options in_order{.sequential = true, .random_first = 0};
+// Nobody has to prove anything, but where a test says otherwise.
+constexpr picker_options rarest_at_once{.sequential = false, .random_first = 0, .trial_pieces = 0};
+constexpr picker_options in_order{.sequential = true, .random_first = 0, .trial_pieces = 0};
 
 }  // namespace
 
@@ -65,7 +66,7 @@ TEST_CASE("the rarest piece is asked for first") {
 TEST_CASE("until the first piece is verified pieces are chosen at random") {
     std::set<piece_index> chosen;
     for (std::uint64_t seed = 0; seed < 200; ++seed) {
-        piece_picker picker(layout_of(8, 2));
+        piece_picker picker(layout_of(8, 2), {.trial_pieces = 0});
         random_engine random(seed);
         const bitfield all(8, true);
         picker.peer_joined(all);
@@ -440,7 +441,7 @@ TEST_CASE("the picker agrees with a plain model under thousands of random events
         random_engine random(seed);
         const piece_layout layout(1 + random.below(3'000'000), (1 + random.below(5)) * block_size);
         const piece_index pieces = layout.piece_count();
-        piece_picker picker(layout, {.sequential = seed % 4 == 0, .random_first = random.below(4)});
+        piece_picker picker(layout, {.sequential = seed % 4 == 0, .random_first = random.below(4), .trial_pieces = 0});
         model truth{layout, {}, {}, {}};
         for (piece_index p = 0; p < pieces; ++p) {
             truth.priority[p] = 4;
@@ -627,7 +628,7 @@ namespace {
 /// Downloads a torrent from 200 peers and returns the search steps for each block.
 double steps_a_block(piece_index pieces, std::uint32_t blocks_per_piece, std::uint32_t one_in, std::uint32_t peers) {
     random_engine random(7);
-    piece_picker picker(layout_of(pieces, blocks_per_piece));
+    piece_picker picker(layout_of(pieces, blocks_per_piece), {.trial_pieces = 0});
     std::vector<bitfield> has;
     for (std::uint32_t i = 0; i < peers; ++i) {
         has.emplace_back(pieces);
@@ -708,4 +709,81 @@ TEST_CASE("one turn around its bitfield serves for all pieces of a peer that has
     const std::uint64_t before = picker.search_steps();
     for (int i = 0; i < 200; ++i) REQUIRE(pick(picker, 2, few, 1, random).size() == 1);
     CHECK(picker.search_steps() - before <= 200 * (64 + 32) + 2 * (pieces / 64 + 1));
+}
+
+TEST_CASE("a newcomer works on two pieces of its own until one of them is good") {
+    piece_picker picker(layout_of(10, 4), {.random_first = 0});
+    random_engine random(1);
+    const bitfield all(10, true);
+    picker.peer_joined(all);
+    picker.peer_joined(all);
+    const blocks mine = pick(picker, 1, all, 100, random);
+    CHECK(mine.size() == 8);
+    CHECK(pick(picker, 1, all, 100, random).empty());
+    for (const block& theirs : pick(picker, 2, all, 100, random))
+        for (const block& one : mine) CHECK(one.piece != theirs.piece);
+
+    for (std::size_t i = 0; i < 4; ++i) picker.received(mine[i], 1);
+    CHECK(pick(picker, 1, all, 100, random).empty());
+    picker.passed(mine[0].piece);
+    CHECK(pick(picker, 1, all, 100, random).size() >= 6 * 4);
+}
+
+TEST_CASE("who took part in a bad piece works alone again, and the liar is the only giver of its next") {
+    piece_picker picker(layout_of(12, 2), {.random_first = 0});
+    random_engine random(1);
+    const bitfield all(12, true);
+    for (const peer_key peer : {1u, 2u}) {
+        picker.peer_joined(all);
+        const blocks got = pick(picker, peer, all, 2, random);
+        for (const block& one : got) picker.received(one, peer);
+        picker.passed(got[0].piece);
+    }
+    // Both are trusted, so they share.
+    const block first = pick(picker, 1, all, 1, random).at(0);
+    const block second = pick(picker, 2, all, 1, random).at(0);
+    REQUIRE(first.piece == second.piece);
+    picker.received(first, 1);
+    picker.received(second, 2);
+    picker.failed(first.piece);
+    std::set<piece_index> pieces[2];
+    for (const peer_key peer : {1u, 2u})
+        for (const block& one : pick(picker, peer, all, 100, random)) pieces[peer - 1].insert(one.piece);
+    CHECK(pieces[0].size() == 2);
+    CHECK(pieces[1].size() == 2);
+    for (const piece_index piece : pieces[0]) CHECK(!pieces[1].contains(piece));
+}
+
+TEST_CASE("a newcomer that goes, or whose piece is not wanted any more, holds nothing back") {
+    piece_picker picker(layout_of(2, 4), {.random_first = 0});
+    random_engine random(1);
+    const bitfield all(2, true);
+    for (int i = 0; i < 3; ++i) picker.peer_joined(all);
+    const blocks asked = pick(picker, 1, all, 6, random);
+    CHECK(asked.size() == 6);
+    picker.received(asked[0], 1);
+    SUBCASE("it goes") {
+        for (std::size_t i = 1; i < asked.size(); ++i) picker.abandoned(asked[i], 1);
+        picker.peer_left(1, all);
+        CHECK(pick(picker, 2, all, 100, random).size() == 7);
+    }
+    SUBCASE("others may help where nothing else is to do") { CHECK(pick(picker, 2, all, 100, random).size() == 7); }
+    SUBCASE("not wanted") {
+        picker.set_priority(asked[0].piece, 0);
+        CHECK(pick(picker, 2, all, 100, random).size() == 4);
+    }
+}
+
+TEST_CASE("in the endgame only what is late is asked for twice") {
+    piece_picker picker(layout_of(1, 4), rarest_at_once);
+    random_engine random(1);
+    const bitfield all(1, true);
+    for (int i = 0; i < 3; ++i) picker.peer_joined(all);
+    const blocks fast = pick(picker, 1, all, 2, random);
+    const blocks slow = pick(picker, 2, all, 2, random);
+    endgame_rule rule;
+    rule.is_late = [](peer_key holder) { return holder == 2; };
+    blocks twice;
+    picker.pick(3, all, 10, random, twice, rule);
+    CHECK(twice == slow);
 }

@@ -64,27 +64,26 @@ TEST_CASE("A20: the only source of a piece sends corrupt data: banned at the fir
     });
 }
 
-TEST_CASE("A19: one of many peers sends corrupt blocks: it alone is banned, and the download completes") {
+TEST_CASE("A19: one of ten peers sends corrupt blocks: it alone is banned, within two bad pieces") {
     run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
-        const shared_content content = world.make_content(60 * piece_length);
+        const shared_content content = world.make_content(320 * piece_length);
         running_leecher leecher = co_await start_leecher(world, content);
         const endpoint at = world.address_of(leecher.where);
         serving wrong = content.honest();
         wrong.corrupt = [](const block&) { return true; };
         const auto bad = co_await world.source(at, content, "bad", wrong);
         const serving honest = content.honest();
-        for (const char* const name : {"first", "second", "third", "fourth"})
+        for (const char* const name : {"1", "2", "3", "4", "5", "6", "7", "8", "9"})
             co_await world.source(at, content, name, honest);
         co_await leecher.log.until<event::completed>();
         CHECK(world.is_copy(content, "copy"));
         const auto banned = leecher.log.all<event::peer_banned>();
         CHECK(banned.size() == 1);
         CHECK(banned.at(0).address == bad->link().local_endpoint());
-        std::set<piece_index> spoiled;
-        for (const auto& [range, times] : bad->asked) spoiled.insert(range.piece);
         const std::size_t failed = leecher.log.all<event::piece_failed>().size();
         CHECK(failed >= 1);
-        CHECK(failed <= 2 * spoiled.size());
+        CHECK(failed <= 2);
+        CHECK(leecher.it->status().wasted <= content.bytes.size() * 2 / 100);
     });
 }
 
@@ -104,13 +103,13 @@ TEST_CASE("A19: a culprit that spoils one block of each piece is told from those
         co_await bad->flush();
         serving wrong = content.honest();
         wrong.corrupt = [](const block&) { return true; };
-        for (int i = 0; i < 16; ++i) {
+        for (int i = 0; i < 8; ++i) {
             const auto request = co_await bad->expect<wire::request>();
             if (request.range.begin == 0) bad->say_block(wrong, request.range);
         }
         bad->say(wire::choke{});
         co_await bad->flush();
-        const auto received = [&] { return leecher.it->status().downloaded >= 4 * block_size; };
+        const auto received = [&] { return leecher.it->status().downloaded >= 2 * block_size; };
         co_await eventually(world.real, received);
 
         std::vector<std::shared_ptr<scripted_peer>> honest_ones;
@@ -122,8 +121,8 @@ TEST_CASE("A19: a culprit that spoils one block of each piece is told from those
         co_await leecher.log.until<event::completed>();
         CHECK(world.is_copy(content, "copy"));
         const std::size_t failed = leecher.log.all<event::piece_failed>().size();
-        CHECK(failed >= 4);
-        CHECK(failed <= 5);
+        CHECK(failed >= 2);
+        CHECK(failed <= 3);
         co_await bad->expect_end();
         co_await leecher.where.stop();
         co_await leecher.log.until<event::stopped>();
