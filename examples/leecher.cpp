@@ -24,6 +24,7 @@ struct flags {
     cohort::examples::talk_flags chat;
     std::uint64_t download_limit = 0;
     std::uint64_t upload_limit = 0;
+    std::size_t max_peers = 200;
 };
 
 asio::awaitable<int> leech(const flags& given) {
@@ -46,6 +47,7 @@ asio::awaitable<int> leech(const flags& given) {
     options.preallocate = given.preallocate;
     options.download_limit = given.download_limit;
     options.upload_limit = given.upload_limit;
+    options.max_peers = given.max_peers;
     options.chat = given.chat.maker();
 
     cohort::leecher leecher(net, std::move(info), options);
@@ -76,6 +78,7 @@ int main(int argc, char** argv) {
     app.add_flag("--preallocate", given.preallocate, "Reserve the disk space at the start");
     app.add_option("--download-limit", given.download_limit, "Bytes a second, 0 for none")->option_text("N");
     app.add_option("--upload-limit", given.upload_limit, "Bytes a second, 0 for none")->option_text("N");
+    app.add_option("--max-peers", given.max_peers, "Peers at the same time, at most; 200 by default")->option_text("N");
     cohort::examples::add_talk_flag(app, given.chat, "leecher");
     app.add_flag("--json", given.json, "Print one JSON line an event");
     cohort::examples::add_trace_flag(app, given.trace);

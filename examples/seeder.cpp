@@ -17,6 +17,7 @@ struct flags {
     std::uint16_t port = 6881;
     std::vector<std::string> peers;
     std::uint64_t upload_limit = 0;
+    std::size_t max_peers = 200;
     bool json = false;
     std::string trace;
     cohort::examples::talk_flags chat;
@@ -38,6 +39,7 @@ asio::awaitable<int> seed(const flags& given) {
         options.peers.insert(options.peers.end(), found.begin(), found.end());
     }
     options.upload_limit = given.upload_limit;
+    options.max_peers = given.max_peers;
     options.chat = given.chat.maker();
 
     cohort::seeder seeder(net, std::move(info), options);
@@ -64,6 +66,7 @@ int main(int argc, char** argv) {
         ->expected(1)
         ->take_all();
     app.add_option("--upload-limit", given.upload_limit, "Bytes a second, 0 for none")->option_text("N");
+    app.add_option("--max-peers", given.max_peers, "Peers at the same time, at most; 200 by default")->option_text("N");
     cohort::examples::add_talk_flag(app, given.chat, "seeder");
     app.add_flag("--json", given.json, "Print one JSON line an event");
     cohort::examples::add_trace_flag(app, given.trace);

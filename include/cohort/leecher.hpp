@@ -27,6 +27,7 @@ struct leecher_options {
     bool preallocate = false;                             ///< reserve the disk space at the start
     std::uint64_t download_limit = 0;                     ///< bytes a second; 0: none
     std::uint64_t upload_limit = 0;                       ///< bytes a second; 0: none
+    std::size_t max_peers = 200;                          ///< connected at the same time
     swarm_talk_maker chat = {};                           ///< talk with the peers: see swarm/swarm_chat.hpp
 };
 
@@ -60,6 +61,7 @@ private:
         out.swarm.picking.sequential = options.sequential;
         out.swarm.download_limit = options.download_limit;
         out.swarm.uploading.rate_limit = options.upload_limit;
+        out.swarm.max_peers = options.max_peers;
         out.announcing.more_trackers = options.trackers;
         out.chat = options.chat;
         return out;

@@ -21,6 +21,7 @@ struct seeder_options {
     std::vector<endpoint> peers = {};                     ///< to dial, beside those of the trackers
     std::vector<std::string> trackers = {};               ///< beside the torrent's own
     std::uint64_t upload_limit = 0;                       ///< bytes a second; 0: none
+    std::size_t max_peers = 200;                          ///< connected at the same time
     swarm_talk_maker chat = {};                           ///< talk with the peers: see swarm/swarm_chat.hpp
 };
 
@@ -51,6 +52,7 @@ private:
         out.content.read_only = true;
         out.peers = options.peers;
         out.swarm.uploading.rate_limit = options.upload_limit;
+        out.swarm.max_peers = options.max_peers;
         out.announcing.more_trackers = options.trackers;
         out.chat = options.chat;
         return out;

@@ -18,6 +18,38 @@
 
 namespace cohort::test {
 
+/// A tracker on a host of its own.
+class sim_tracker {
+public:
+    explicit sim_tracker(sim::host& at) : host(at) { start(); }
+
+    std::string url() const { return "http://" + host.address().to_string() + ":6969/announce"; }
+    void start() {
+        tracker_options how;
+        how.host = host.address().to_string();
+        how.interval = 60s;
+        how.min_interval = 10s;
+        tracker_ = std::make_unique<tracker>(host, std::move(how));
+        running_ = std::make_unique<task_group>(host.executor());
+        running_->spawn(run(*tracker_));
+    }
+    /// Ends it; what it knew is gone.
+    asio::awaitable<void> stop() {
+        if (!tracker_) co_return;
+        running_->cancel();
+        co_await running_->join();
+        tracker_.reset();
+    }
+
+    sim::host& host;
+
+private:
+    static asio::awaitable<void> run(tracker& one) { co_await one.run(); }
+
+    std::unique_ptr<tracker> tracker_;
+    std::unique_ptr<task_group> running_;
+};
+
 class sim_swarm {
 public:
     /// One node of the swarm. Its disk outlives its session.
@@ -31,28 +63,14 @@ public:
 
     sim_swarm(std::uint64_t seed_of_all, std::size_t size, std::uint32_t piece_length)
         : seed(seed_of_all), world(seed), bytes(random_bytes(size, seed)), info(made_info(bytes, piece_length)) {
-        tracker_host_ = &world.add_host();
-        url_ = "http://" + tracker_host_->address().to_string() + ":6969/announce";
-        start_tracker();
+        add_tracker();
     }
 
-    sim::host& tracker_host() { return *tracker_host_; }
-    void start_tracker() {
-        tracker_options how;
-        how.host = tracker_host_->address().to_string();
-        how.interval = 60s;
-        how.min_interval = 10s;
-        tracker_ = std::make_unique<tracker>(*tracker_host_, std::move(how));
-        tracking_ = std::make_unique<task_group>(tracker_host_->executor());
-        tracking_->spawn(track(*tracker_));
-    }
-    /// Ends it; what it knew is gone.
-    asio::awaitable<void> stop_tracker() {
-        if (!tracker_) co_return;
-        tracking_->cancel();
-        co_await tracking_->join();
-        tracker_.reset();
-    }
+    /// Leechers and seeders that start from now on know it too.
+    sim_tracker& add_tracker() { return *trackers.emplace_back(std::make_unique<sim_tracker>(world.add_host())); }
+    sim::host& tracker_host() { return trackers.front()->host; }
+    void start_tracker() { trackers.front()->start(); }
+    asio::awaitable<void> stop_tracker() { return trackers.front()->stop(); }
 
     peer& add(bool has_all, const sim::access& at = {}) { return add_at(has_all, world.add_host(at)); }
     peer& add_at(bool has_all, sim::host& where) {
@@ -77,7 +95,7 @@ public:
                                                std::make_unique<sim::jobs>(net.executor()), options);
         torrent_options how;
         how.content.path = "/d";
-        how.announcing.more_trackers = {url_};
+        for (const auto& one : trackers) how.announcing.more_trackers.push_back(one->url());
         how.swarm.download_limit = download_limit;
         it.torrent = it.session->add(info, how);
         it.running = std::make_unique<task_group>(net.executor());
@@ -104,7 +122,7 @@ public:
         }
         world.run(end());
         // What was on its way arrives where nobody is any more, and that is all.
-        world.run(tracker_host_->sleep_for(10min));
+        world.run(tracker_host().sleep_for(10min));
         CHECK(world.time().idle());
         for (const auto& one : world.hosts()) CHECK(one->is_quiet());
         if (failure) std::rethrow_exception(failure);
@@ -126,6 +144,7 @@ public:
     std::size_t failed_pieces = 0;
     std::size_t banned_peers = 0;
     std::vector<std::unique_ptr<peer>> peers;
+    std::vector<std::unique_ptr<sim_tracker>> trackers;
 
 private:
     static metainfo made_info(const byte_vector& all, std::uint32_t piece_length) {
@@ -140,7 +159,6 @@ private:
         if (!out) raise(ec);
         return std::move(*out);
     }
-    static asio::awaitable<void> track(tracker& one) { co_await one.run(); }
     static asio::awaitable<void> run_session(session& one) { co_await one.run(); }
 
     asio::awaitable<void> watch(const peer& it, std::shared_ptr<cohort::torrent> one) {
@@ -154,13 +172,8 @@ private:
 
     asio::awaitable<void> end() {
         for (const auto& one : peers) co_await stop(*one);
-        co_await stop_tracker();
+        for (const auto& one : trackers) co_await one->stop();
     }
-
-    sim::host* tracker_host_ = nullptr;
-    std::unique_ptr<tracker> tracker_;
-    std::unique_ptr<task_group> tracking_;
-    std::string url_;
 };
 
 }  // namespace cohort::test

@@ -46,6 +46,22 @@ public:
         if (who.state().am_choking && has_free_slot()) unchoke(who);
     }
 
+    /// A peer has all it wants of us. While we lack something this can change with the next piece.
+    void on_not_interested(peer& who) {
+        if (!have_.all() || who.state().am_choking || next_in_line() == nullptr) return;
+        choke(who);
+        fill_slots();
+    }
+
+    /// Whoever waits longest gets a slot that became free, so that a crowd need not wait for the next round.
+    void fill_slots() {
+        while (has_free_slot()) {
+            peer* const next = next_in_line();
+            if (next == nullptr) return;
+            unchoke(*next);
+        }
+    }
+
     bool has_free_slot() const {
         return unchoked() < options_.choking.unchoke_slots + options_.choking.optimistic_slots;
     }
@@ -79,6 +95,17 @@ private:
     std::size_t unchoked() const {
         return static_cast<std::size_t>(std::count_if(
             peers_.begin(), peers_.end(), [](const auto& entry) { return !entry.second->state().am_choking; }));
+    }
+
+    /// The interested peer that has been choked for longest; null if there is none.
+    peer* next_in_line() const {
+        const auto waits_since = [](const peer& p) { return std::max(p.connected_at, p.choked_at); };
+        peer* out = nullptr;
+        for (const auto& [key, p] : peers_) {
+            if (!p->state().am_choking || !p->state().peer_interested) continue;
+            if (out == nullptr || waits_since(*p) < waits_since(*out)) out = p;
+        }
+        return out;
     }
 
     void unchoke(peer& who) {
