@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Plays the scenarios of tests/unit/sim/scenarios_test.cpp over as many seeds as asked, optimised, without sanitizers.
+# Plays the scenarios of swarms and of chats, tests/unit/{sim,sim_chat}/scenarios_test.cpp, over as many seeds as asked,
+# optimised, without sanitizers.
 #
 #   tests/soak.sh [SEEDS] [FIRST]   so many seeds (100) from the first (1) on, on all cores
 #
@@ -22,7 +23,7 @@ ensure_packages tests/packages.txt build test
 log=build/soak/build.log
 mkdir -p build/soak
 if ! { cmake -S . -B build/soak -G Ninja -Wno-dev -DCMAKE_BUILD_TYPE=Release -DCOHORT_BUILD_EXAMPLES=OFF &&
-    cmake --build build/soak -j "$(parallel_jobs)" --target unit_sim; } >"$log" 2>&1; then
+    cmake --build build/soak -j "$(parallel_jobs)" --target unit_sim unit_sim_chat; } >"$log" 2>&1; then
     tail -n 20 "$log" >&2
     exit 1
 fi
@@ -30,10 +31,14 @@ fi
 trap 'trap - INT TERM; kill $(jobs -rp) 2>/dev/null; wait; echo stopped; exit 130' INT TERM
 # play SEED: prints what failed.
 play() {
-    COHORT_SEED=$1 COHORT_SEEDS=1 timeout -k 10 600 build/soak/tests/unit_sim --no-intro=true --no-colors=true \
-        "--test-case=scenarios*" >"build/soak/$1.log" 2>&1 && rm "build/soak/$1.log" && return
-    echo "seed $1 FAILED: COHORT_SEED=$1 COHORT_SEEDS=1 build/soak/tests/unit_sim -tc='scenarios*'"
-    grep -aE 'ERROR|logged|COHORT_SEED' "build/soak/$1.log" | head -n 12 | cut -c 1-200
+    local room log=build/soak/$1.log
+    for room in sim sim_chat; do
+        COHORT_SEED=$1 COHORT_SEEDS=1 timeout -k 10 600 "build/soak/tests/unit_$room" --no-intro=true \
+            --no-colors=true "--test-case=scenarios*" >"$log" 2>&1 && rm "$log" && continue
+        echo "seed $1 FAILED: COHORT_SEED=$1 COHORT_SEEDS=1 build/soak/tests/unit_$room -tc='scenarios*'"
+        grep -aE 'ERROR|logged|COHORT_SEED' "$log" | head -n 12 | cut -c 1-200
+        return
+    done
 }
 rm -f build/soak/[0-9]*.log
 for ((seed = first; seed < first + seeds; ++seed)); do

@@ -126,7 +126,7 @@ private:
     static constexpr std::size_t most_conversations = 500;  // that others may begin
 
     static chat_options checked(chat_options options);
-    static identity open_home(disk& files, const std::string& home);
+    static identity open_home(disk& files, const chat_options& options);
     chat::directory_options directory_options() const;
     chat::links_options links_options() const;
     chat::rooms_options rooms_options() const;
@@ -146,7 +146,8 @@ private:
     std::vector<std::shared_ptr<chat_event_queue>> events_;  // the first is receive()'s
     std::vector<std::unique_ptr<listener>> listeners_;
     std::uint16_t port_;
-    worker_pool pool_{1};
+    std::unique_ptr<worker_pool> own_pool_;
+    job_runner& pool_;
     chat::links links_;
     chat::archive archive_;
     chat::directory directory_;
@@ -166,20 +167,23 @@ inline chat_options chat_node::checked(chat_options options) {
     return options;
 }
 
-inline identity chat_node::open_home(disk& files, const std::string& home) {
-    create_private_folder(home);
-    files.create_directories({home, {}});
-    return identity(load_or_create_identity(home + "/identity"));
+/// The file of a secret needs more of a disk than others: an owner and a mode. So it is always on this machine's.
+inline identity chat_node::open_home(disk& files, const chat_options& options) {
+    if (options.storage == nullptr || !options.seed) create_private_folder(options.home);
+    files.create_directories({options.home, {}});
+    return identity(options.seed ? *options.seed : load_or_create_identity(options.home + "/identity"));
 }
 
 inline chat_node::chat_node(network& net, chat_options options)
     : net_(net),
       options_(checked(std::move(options))),
       disk_(options_.storage == nullptr ? machine_disk_ : *options_.storage),
-      self_(open_home(disk_, options_.home)),
+      self_(open_home(disk_, options_)),
       events_{std::make_shared<chat_event_queue>(net.executor())},
       listeners_(listen_all(net, options_.addresses, options_.port)),
       port_(listeners_.front()->local_endpoint().port),
+      own_pool_(options_.pool == nullptr ? std::make_unique<worker_pool>(1) : nullptr),
+      pool_(own_pool_ ? *own_pool_ : *options_.pool),
       links_(net, self_, *this, links_options()),
       archive_(
           net, disk_, pool_, self_, options_.home,
@@ -190,7 +194,7 @@ inline chat_node::chat_node(network& net, chat_options options)
       directory_(net, self_, disk_, options_.home, directory_options(),
                  {[this](chat_node_event what) { tell(std::move(what)); },
                   [this](const identity_key& who) { appeared(who); }}),
-      exchange_(self_, archive_, links_, exchange_handlers()),
+      exchange_(net, self_, archive_, links_, exchange_handlers()),
       rooms_(net, self_, disk_, pool_, options_.home, archive_, exchange_, links_, rooms_options()),
       files_(net, self_, archive_, exchange_, links_, options_.addresses,
              {[this](chat_node_event what) { tell(std::move(what)); },
@@ -231,7 +235,6 @@ inline chat::exchange::handlers chat_node::exchange_handlers() {
     out.name_of = [this](const identity_key& who, const std::string& claimed) {
         return directory_.name_of(who, claimed);
     };
-    out.calendar_ms = &calendar_now;
     out.on_member = [this](chat::conversation& in, const identity_key& who, bool joined) {
         rooms_.on_member(in, who, joined);
     };
@@ -276,6 +279,7 @@ inline std::shared_ptr<chat_event_queue> chat_node::subscribe() {
 
 inline void chat_node::linked(const std::shared_ptr<chat::link>& to) {
     const identity_key& peer = to->peer();
+    exchange_.begin_anew(peer);
     if (const auto at = to->listens_at()) directory_.met(peer, *at);
     const std::string name = directory_.name_of(peer);
     tell(chat_event::peer_connected{name, peer, to->address(), directory_.is_verified(name)});
@@ -299,6 +303,7 @@ inline void chat_node::appeared(const identity_key& who) {
 
 inline void chat_node::unlinked(const std::shared_ptr<chat::link>& to, std::error_code why) {
     tell(chat_event::peer_disconnected{directory_.name_of(to->peer()), why});
+    exchange_.begin_anew(to->peer());
     // Whoever dialled dials again; if that was the other side and it is gone, we look for it where something waits.
     const bool known = directory_.key_of(directory_.name_of(to->peer())) == to->peer();
     if (known && archive_.find(direct_conversation(self_.key(), to->peer())) != nullptr) links_.want(to->peer());

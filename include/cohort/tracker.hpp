@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
-#include <random>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -76,7 +75,7 @@ public:
 private:
     static tracker_options checked(tracker_options options);
     static std::vector<ip_address> addresses(const std::string& host);
-    static connection_ids::secret new_secret();
+    static connection_ids::secret new_secret(network& net);
     static endpoint reachable(endpoint at);
     http_server_options http_options() const;
 
@@ -112,14 +111,14 @@ private:
 inline tracker::tracker(network& net, tracker_options options)
     : net_(net),
       options_(checked(std::move(options))),
-      registry_(options_.registry, load_be<std::uint64_t>(new_secret().data())),
+      registry_(options_.registry, load_be<std::uint64_t>(new_secret(net).data())),
       users_(net, options_.users),
       started_(net.now()),
       populated_(net.executor()),
       http_(
           net, listen_all(net, addresses(options_.host), options_.port),
           [this](http_request& request) { return answer(request); }, http_options()),
-      udp_(net, bind_udp_all(net, addresses(options_.host), options_.udp_port), new_secret(), *this),
+      udp_(net, bind_udp_all(net, addresses(options_.host), options_.udp_port), new_secret(net), *this),
       tasks_(net.executor()) {}
 
 inline tracker_options tracker::checked(tracker_options options) {
@@ -138,10 +137,9 @@ inline std::vector<ip_address> tracker::addresses(const std::string& host) {
 }
 
 /// Not from the network's generator: its sequence could be told from the peers that answers name.
-inline connection_ids::secret tracker::new_secret() {
-    std::random_device device;
+inline connection_ids::secret tracker::new_secret(network& net) {
     connection_ids::secret out;
-    for (std::size_t i = 0; i < out.size(); i += 4) store_be<std::uint32_t>(out.data() + i, device());
+    net.secret(out);
     return out;
 }
 

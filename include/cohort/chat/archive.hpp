@@ -79,9 +79,9 @@ public:
         auto one = std::make_unique<conversation>(net_.executor(), name, id, other);
         const secret32 key = self_.storage_key("log " + id.hex());
         conversation& it = *one;
-        it.log =
-            std::make_unique<chat_log>(disk_, folder_, file_name(id), key,
-                                       [&it](std::uint64_t index, byte_view payload) { it.replay(index, payload); });
+        it.log = std::make_unique<chat_log>(
+            disk_, folder_, file_name(id), key,
+            [&it](std::uint64_t index, byte_view payload) { it.replay(index, payload); }, secrets_of(net_));
         it.timeline.stored(it.next_position);
         it.sent = it.timeline.next_of(self_.key()).seq - 1;
         open_.emplace(id, std::move(one));

@@ -128,6 +128,8 @@ private:
     asio::awaitable<void> note(registered_user user);
     asio::awaitable<std::optional<endpoint>> dialled_at(registration at);
     void put(const contact& one);
+    void keep_again();
+    asio::awaitable<void> without_tracker();
     bool owns(const identity_key& key, const std::string& name);
     void alarm(const contact& known, const identity_key& claimed);
     /// Who has that name here, in capitals or not: the tracker makes no difference either.
@@ -174,7 +176,7 @@ private:
 // ---- Machinery
 
 inline asio::awaitable<void> directory::run() {
-    if (!client_) co_await net_.sleep_until(time_point::max());
+    if (!client_) co_await without_tracker();
     std::exception_ptr end;
     try {
         co_await attend();
@@ -188,9 +190,17 @@ inline asio::awaitable<void> directory::run() {
     std::rethrow_exception(end);
 }
 
+inline asio::awaitable<void> directory::without_tracker() {
+    for (;;) {
+        co_await net_.sleep_for(options_.heartbeat);
+        keep_again();
+    }
+}
+
 inline asio::awaitable<void> directory::attend() {
     duration delay = 1s;
     for (;;) {
+        keep_again();
         std::error_code failure;
         std::string words;
         try {
@@ -346,9 +356,19 @@ inline void directory::put(const contact& one) {
     if (client_) client_->trust(one.name, one.key);
     try {
         contacts_.put(one);
-        folded_[folded_user_name(one.name)] = one.name;
     } catch (const std::system_error& error) {
+        // Whoever was met goes by that name all the same, and no other key does.
+        contacts_.note(one);
         handlers_.on_event(chat_event::warning{std::string("cannot keep the contacts: ") + error.what()});
+    }
+    if (contacts_.find(one.name) != nullptr) folded_[folded_user_name(one.name)] = one.name;
+}
+
+inline void directory::keep_again() {
+    try {
+        contacts_.keep();
+    } catch (const std::system_error&) {
+        // It was told when it failed first.
     }
 }
 

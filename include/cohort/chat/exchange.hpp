@@ -1,6 +1,7 @@
 // How two nodes bring each other up to date. Each says of a conversation what it has; the other sends what is missing,
-// a batch at a time, and goes on with what is new. Nothing of that is remembered beyond the link, so that it never
-// disagrees with the disk: after a lost link both simply say again what they have.
+// a batch at a time, and goes on with what is new. In a room, where everybody might, members are asked for what is
+// missing one after the other. Nothing of that is remembered beyond the link, so that it never disagrees with the disk:
+// after a lost link both simply say again what they have.
 #pragma once
 
 #include <algorithm>
@@ -17,6 +18,7 @@
 #include <cohort/chat/archive.hpp>
 #include <cohort/chat/links.hpp>
 #include <cohort/chat/room_keys.hpp>
+#include <cohort/chat/turns.hpp>
 
 namespace cohort::chat {
 
@@ -27,22 +29,21 @@ public:
         std::function<void(chat_node_event)> on_event;
         /// What somebody is called here, who gives itself a name.
         std::function<std::string(const identity_key&, const std::string& claimed)> name_of;
-        std::function<std::int64_t()> calendar_ms;  ///< since 1970
         /// Somebody came to a room, or left.
         std::function<void(conversation&, const identity_key&, bool joined)> on_member;
         /// An offer is on our disk: one of somebody else's.
         std::function<void(conversation&, const chat_entry&)> on_offer;
     };
 
-    exchange(const identity& self, archive& kept, links& linked, handlers h)
-        : self_(self), archive_(kept), links_(linked), handlers_(std::move(h)) {}
+    exchange(network& net, const identity& self, archive& kept, links& linked, handlers h)
+        : net_(net), self_(self), archive_(kept), links_(linked), handlers_(std::move(h)) {}
 
     /// Says in the conversation what `body` says. Completes when it is on disk; it goes out by itself.
     /// Throws errc::unknown_peer in a room that we have left: it would be no part of it.
     asio::awaitable<message_id> say(conversation& in, entry_body body) {
         if (!take_part(in) && !std::holds_alternative<room_join>(body)) raise(errc::unknown_peer, "not in " + in.name);
         const next_entry next = in.timeline.next_of(self_.key());
-        const std::int64_t now = handlers_.calendar_ms();
+        const std::int64_t now = net_.calendar();
         chat_entry entry;
         entry.conversation = in.id;
         entry.seq = next.seq;
@@ -61,17 +62,33 @@ public:
         co_return id;
     }
 
-    /// Tells the peer what we have of the conversation, which makes it send what we lack and say what it has.
+    /// Tells the peer what we have of the conversation, which makes it say what it has and send what we lack: in a room
+    /// not the first time on a link, but when it has its turn.
     void tell(link& to, const conversation& about) {
-        to.views[about.id].told = true;
-        to.post(have{about.id, about.timeline.clock(), about.timeline.heads()});
+        link_view& view = to.views[about.id];
+        view.waiting = about.is_room() && !view.told;
+        view.told = true;
+        to.post(have{about.id, about.timeline.clock(), about.timeline.heads(), view.waiting});
+    }
+
+    /// Tells a member once more, unless it waits for its turn while another has it.
+    void compare(link& with, const conversation& about) {
+        if (!with.views[about.id].waiting || turns_.is_free(about.id, net_.now())) tell(with, about);
     }
 
     /// Tells once more what we have where something was asked for and did not come, or came and could not be taken yet.
     void ask_again() {
         for (const auto& [key, to] : links_.all())
             for (const auto& [id, view] : to->views)
-                if (conversation* const in = view.asked ? shared_with(*to, id) : nullptr) tell(*to, *in);
+                if (conversation* const in = view.asked && !view.waiting ? shared_with(*to, id) : nullptr)
+                    tell(*to, *in);
+        for (const auto& [id, in] : archive_.all()) next_turn(*in);
+    }
+
+    /// The link to the peer is gone, or is another now: it is no longer its turn.
+    void begin_anew(const identity_key& peer) {
+        for (const conversation_id& id : turns_.gone(peer))
+            if (conversation* const in = archive_.find(id)) next_turn(*in);
     }
 
     /// Whether we are in it: always, of a conversation of two.
@@ -120,17 +137,24 @@ private:
     bool is_due(const conversation& in, const chat_entry& entry) const;
     void blame(const conversation& in, const identity_key& author, std::uint64_t seq);
     void take(link& from, conversation& in, signed_entry one);
+    void ask_for_missing(link& from, conversation& in);
+    void next_turn(conversation& in);
     void tell_own(conversation& in, const signed_entry& entry);
     void show(conversation& in, const chat_entry& entry);
+    void greet(conversation& in, const chat_entry& coming);
     std::vector<timeline_entry> next_batch(conversation& in, link& to, link_view& view);
     asio::awaitable<std::string> pack(conversation& in, link& to, std::vector<timeline_entry> batch);
-    room_keys& keys_of(const conversation& room) { return keys_.try_emplace(room.id, room.id, self_).first->second; }
+    room_keys& keys_of(const conversation& room) {
+        return keys_.try_emplace(room.id, room.id, self_, secrets_of(net_)).first->second;
+    }
 
+    network& net_;
     const identity& self_;
     archive& archive_;
     links& links_;
     handlers handlers_;
     std::map<conversation_id, room_keys> keys_;
+    turns turns_;
     std::set<std::pair<conversation_id, identity_key>> blamed_;  // those who said different things to different people
 };
 
@@ -138,7 +162,7 @@ private:
 
 /// Whether an entry's time may be right: one that is ahead of ours will be later.
 inline bool exchange::is_due(const conversation& in, const chat_entry& entry) const {
-    const auto now = static_cast<std::uint64_t>(std::max<std::int64_t>(handlers_.calendar_ms(), 0));
+    const auto now = static_cast<std::uint64_t>(std::max<std::int64_t>(net_.calendar(), 0));
     return entry.clock <= std::max(now + clock_skew_ms, in.timeline.clock() + clock_steps);
 }
 
@@ -156,8 +180,7 @@ inline void exchange::take(link& from, conversation& in, signed_entry one) {
         return;
     }
     if (expected == add_result::gap) {
-        // Once: what is missing comes in one go, and this entry with it.
-        if (!std::exchange(view.asked, true)) tell(from, in);
+        ask_for_missing(from, in);
         return;
     }
     if (expected == add_result::contradicts) {
@@ -171,6 +194,33 @@ inline void exchange::take(link& from, conversation& in, signed_entry one) {
     view.asked = false;
     auto& given = view.given[entry.author];
     given = std::max(given, entry.seq);
+    turns_.heard(in.id, from.peer(), net_.now());
+}
+
+/// Once: what is missing comes in one go, and whatever showed that it is missing comes with it.
+inline void exchange::ask_for_missing(link& from, conversation& in) {
+    link_view& view = from.views[in.id];
+    if (std::exchange(view.asked, true)) return;
+    if (!in.is_room()) return tell(from, in);
+    view.waiting = true;
+    next_turn(in);
+}
+
+/// Asks the next of those who wait for it, and have something that we lack, unless somebody is at it.
+inline void exchange::next_turn(conversation& in) {
+    if (!take_part(in) || !turns_.is_free(in.id, net_.now())) return;
+    for (const auto& [key, to] : links_.all()) {
+        const auto found = to->views.find(in.id);
+        if (found == to->views.end() || !found->second.waiting || !found->second.answered) continue;
+        link_view& view = found->second;
+        std::vector<head> theirs;
+        for (const auto& [author, seq] : view.given) theirs.push_back({author, seq, {}});
+        if (!view.asked && in.timeline.wanted(theirs).empty()) continue;
+        view.asked = true;
+        turns_.begin(in.id, key, std::move(theirs), net_.now());
+        tell(*to, in);
+        if (!turns_.is_free(in.id, net_.now())) return;
+    }
 }
 
 /// Once for each author; both entries are signed, so it is true.
@@ -201,7 +251,7 @@ inline asio::awaitable<void> exchange::heard(std::shared_ptr<link> from, room_me
     if (bytes) entry = signed_entry::parse(*bytes, ec);
     if (!entry || entry->entry().conversation != in->id || entry->entry().author != what.author) {
         // Without the key, what it says comes with the rest that we lack.
-        if (!std::exchange(from->views[in->id].asked, true)) tell(*from, *in);
+        ask_for_missing(*from, *in);
         co_return;
     }
     take(*from, *in, std::move(*entry));
@@ -215,7 +265,10 @@ inline void exchange::heard(link& from, const have& what) {
     view.resent = std::max(view.resent, view.given[self_.key()]);
     view.given.clear();
     for (const head& one : what.heads) view.given[one.author] = one.seq;
-    view.answered = view.behind = view.own = true;
+    view.answered = true;
+    view.waits = what.later;
+    view.behind = !what.later;
+    view.own = !what.later || !in->has_member(from.peer());
     // Anybody can say that an author said something else; what proves it is the entry.
     for (const head& one : what.heads) {
         const auto ours = in->timeline.find(one.author, one.seq);
@@ -229,7 +282,12 @@ inline void exchange::heard(link& from, const have& what) {
         if (one.author == self_.key() && ours && ours->hash == one.hash) heard(from, received{in->id, one.seq});
     }
     const bool we_lack = !in->timeline.wanted(what.heads).empty();
-    if (!view.told || (we_lack && !std::exchange(view.asked, true))) tell(from, *in);
+    if (!view.told) {
+        tell(from, *in);
+    } else if (we_lack) {
+        ask_for_missing(from, *in);
+    }
+    if (view.waiting) next_turn(*in);
     from.touch();
 }
 
@@ -294,6 +352,7 @@ inline void exchange::on_stored(conversation& in, std::vector<record>& records) 
     }
     for (const auto& [author, seq] : newest)
         if (const auto to = links_.find(author)) to->post(received{in.id, seq});
+    if (turns_.is_over(in.id, in.timeline)) next_turn(in);
 }
 
 /// A new entry of ours goes to all who have answered; the others get it when they do. Somebody with whom nothing was
@@ -336,17 +395,22 @@ inline void exchange::show(conversation& in, const chat_entry& entry) {
     } else if (std::holds_alternative<room_join>(entry.body)) {
         handlers_.on_event(chat_event::member_joined{in.name, who});
         handlers_.on_member(in, entry.author, true);
-        // Who is a member now may have everything.
-        const auto to = links_.find(entry.author);
-        if (to && to->views[in.id].answered) {
-            to->views[in.id].behind = true;
-            to->touch();
-        }
+        greet(in, entry);
     } else if (std::holds_alternative<room_leave>(entry.body)) {
         handlers_.on_event(chat_event::member_left{in.name, who});
         if (in.is_room() && !own) keys_of(in).forget(entry.author);
         handlers_.on_member(in, entry.author, false);
     }
+}
+
+/// Who is a member now may have everything when it asks for it; and who was away does not know that there is something.
+inline void exchange::greet(conversation& in, const chat_entry& coming) {
+    const auto to = links_.find(coming.author);
+    if (!to || !to->views[in.id].answered) return;
+    link_view& view = to->views[in.id];
+    if (view.waits && coming.seq > 1) return tell(*to, in);
+    view.behind = view.behind || !view.waits;
+    to->touch();
 }
 
 /// Somebody who is no member of a room, but names it, hears of our coming if that is what it lacks next, without which

@@ -38,6 +38,8 @@ public:
 struct link_view {
     bool told = false;                            ///< the peer knows what we have
     bool answered = false;                        ///< and we know what it has; before, no entries are sent
+    bool waiting = false;                         ///< it knows that we ask others first for what we lack
+    bool waits = false;                           ///< and we know that it does: its turn to be asked comes
     bool asked = false;                           ///< we told it again because something is missing here
     bool behind = false;                          ///< it may lack entries, of whomever
     bool own = false;                             ///< it may lack entries of ours

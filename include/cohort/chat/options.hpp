@@ -2,13 +2,16 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <cohort/chat/links.hpp>
 #include <cohort/chat/rooms.hpp>
 #include <cohort/net/listen_all.hpp>
+#include <cohort/protocol/noise_identity.hpp>
 #include <cohort/storage/disk.hpp>
+#include <cohort/storage/worker_pool.hpp>
 
 namespace cohort {
 
@@ -23,7 +26,9 @@ struct chat_options {
     bool accept_files = false;                            ///< every file that is offered, without asking
     chat::links_options linking = {};                     ///< its greeting is filled in here
     chat::rooms_options meeting = {};                     ///< its name, tracker and port are filled in here
+    std::optional<secret32> seed = {};                    ///< who we are; none: the home's file `identity` says it
     disk* storage = nullptr;                              ///< of home; null: this machine's. Outlives the node
+    job_runner* pool = nullptr;                           ///< for that disk; null: a thread of its own. Outlives it too
 };
 
 }  // namespace cohort

@@ -19,15 +19,16 @@ namespace cohort::chat {
 /// One thread only.
 class room_keys {
 public:
-    room_keys(const conversation_id& room, const identity& self) : room_(room), self_(self) {}
+    room_keys(const conversation_id& room, const identity& self, secret_source secrets)
+        : room_(room), self_(self), secrets_(std::move(secrets)) {}
 
     /// The key to seal with now: a new one at the first message, after a member left, and when the old one is used up.
     sender_key& current(std::uint64_t epoch) {
         if (!own_ || epoch_ != epoch || own_->spent()) {
             // Drawn at random, so that no two runs of a program ever use one number for two keys.
             std::array<std::uint8_t, 4> id;
-            secret_random(id);
-            own_.emplace(sender_key_name{room_, self_.key(), load_be<std::uint32_t>(id.data())});
+            secrets_(id);
+            own_.emplace(sender_key_name{room_, self_.key(), load_be<std::uint32_t>(id.data())}, secrets_);
             epoch_ = epoch;
         }
         return *own_;
@@ -111,6 +112,7 @@ private:
 
     conversation_id room_;
     const identity& self_;
+    secret_source secrets_;
     std::optional<sender_key> own_;
     std::uint64_t epoch_ = 0;
     std::deque<sealed_entry> sealed_;

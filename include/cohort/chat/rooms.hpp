@@ -41,11 +41,12 @@ public:
           id_(make_peer_id(net.random())),
           tasks_(net.executor()) {
         const secret32 key = self_.storage_key("log of rooms");
-        log_ = std::make_unique<chat_log>(files, home, "rooms.log", key, [this](std::uint64_t, byte_view note) {
+        const auto replay = [this](std::uint64_t, byte_view note) {
             const std::string room(as_text(note).substr(std::min<std::size_t>(1, note.size())));
             if (as_text(note).starts_with('+')) names_.insert(room);
             if (as_text(note).starts_with('-')) names_.erase(room);
-        });
+        };
+        log_ = std::make_unique<chat_log>(files, home, "rooms.log", key, replay, secrets_of(net));
         // Of a coming or going that was cut short nothing is left.
         std::erase_if(names_, [this](const std::string& one) { return !open(one).members.is_member(self_.key()); });
     }
@@ -207,7 +208,7 @@ inline asio::awaitable<void> rooms::compare_notes() {
                 if (in.members.is_member(key)) there.push_back(one);
             if (there.empty()) continue;
             const auto& lot = there[net_.random().below(static_cast<std::uint32_t>(there.size()))];
-            exchange_.tell(*lot, in);
+            exchange_.compare(*lot, in);
         }
     }
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <climits>
+#include <functional>
 
 #include <openssl/err.h>
 #include <openssl/rand.h>
@@ -17,5 +18,8 @@ inline void secret_random(byte_span out) {
     ERR_clear_error();
     raise(errc::noise_failed, "no randomness");
 }
+
+/// Where secrets come from: secret_random(), but in a simulation, which is to be repeated.
+using secret_source = std::function<void(byte_span)>;
 
 }  // namespace cohort

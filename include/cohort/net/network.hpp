@@ -1,15 +1,18 @@
-// Everything the world outside does to a program: connections, datagrams, names, time and chance, as one value.
-// real_network is the machine's; a simulated one runs the same code in virtual time.
+// Everything the world outside does to a program: connections, datagrams, names, time, chance and secrets, as one
+// value. real_network is the machine's; a simulated one runs the same code in virtual time.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include <cohort/core/endpoint.hpp>
 #include <cohort/core/random.hpp>
+#include <cohort/core/secret_random.hpp>
 #include <cohort/core/time.hpp>
 #include <cohort/net/asio.hpp>
+#include <cohort/net/calendar.hpp>
 #include <cohort/net/stream.hpp>
 
 namespace cohort {
@@ -56,7 +59,14 @@ public:
     virtual asio::awaitable<void> sleep_until(time_point deadline) = 0;
     asio::awaitable<void> sleep_for(duration d) { return sleep_until(now() + d); }
 
+    /// Milliseconds since 1970, UTC: for what people read and other machines compare. It may jump; now() does not.
+    virtual std::int64_t calendar() const { return calendar_now(); }
+
     virtual random_engine& random() = 0;
+    /// Fills `out` with what nobody may guess: keys, tokens, masks. Unlike all else here it may be called on any
+    /// thread. Whoever overrides it answers for every key: only a simulation does, and a network around another, which
+    /// asks it.
+    virtual void secret(byte_span out) { secret_random(out); }
 
     /// Completes with a connected stream. Throws the system's error (refused, unreachable); use with_timeout() for a
     /// bound on the wait.
@@ -69,5 +79,10 @@ public:
     /// Completes with at least one address of `host` (a name or a literal). Throws errc::host_not_found.
     virtual asio::awaitable<std::vector<ip_address>> resolve(std::string host) = 0;
 };
+
+/// The same for code that knows no network. `net` outlives whoever has it.
+inline secret_source secrets_of(network& net) {
+    return [&net](byte_span out) { net.secret(out); };
+}
 
 }  // namespace cohort

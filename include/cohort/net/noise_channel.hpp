@@ -182,7 +182,7 @@ private:
         const identity_handshake::predicate welcome = [expected](const identity_key& key) {
             return !expected || *expected == key;
         };
-        identity_handshake handshake(role, as_bytes(options.prologue), self, welcome);
+        identity_handshake handshake(role, as_bytes(options.prologue), self, welcome, secrets_of(net));
         try {
             co_await with_timeout(net, options.handshake_timeout, shake_hands(*pipe, handshake));
         } catch (...) {

@@ -143,7 +143,9 @@ public:
     asio::any_io_executor executor() override { return around_->inner.executor(); }
     time_point now() const override { return around_->inner.now(); }
     asio::awaitable<void> sleep_until(time_point deadline) override { return around_->inner.sleep_until(deadline); }
+    std::int64_t calendar() const override { return around_->inner.calendar(); }
     random_engine& random() override { return around_->inner.random(); }
+    void secret(byte_span out) override { around_->inner.secret(out); }
 
     /// Completes with a connection to an allowed identity. Throws what the inner network and noise_stream throw.
     asio::awaitable<std::unique_ptr<stream>> connect(endpoint to) override { return dial(around_, to); }

@@ -147,7 +147,7 @@ private:
     static asio::awaitable<std::unique_ptr<noise_stream>> open(network& net, std::unique_ptr<stream> link,
                                                                const identity& self, predicate welcome,
                                                                noise_stream_options options, noise_role role) {
-        identity_handshake handshake(role, as_bytes(options.prologue), self, std::move(welcome));
+        identity_handshake handshake(role, as_bytes(options.prologue), self, std::move(welcome), secrets_of(net));
         try {
             co_await with_timeout(net, options.handshake_timeout, shake_hands(*link, handshake));
         } catch (...) {

@@ -12,7 +12,6 @@
 #include <utility>
 #include <vector>
 
-#include <cohort/net/calendar.hpp>
 #include <cohort/net/http_client.hpp>
 #include <cohort/protocol/json_registration.hpp>
 #include <cohort/protocol/percent.hpp>
@@ -43,8 +42,8 @@ struct user_list {
 
 struct registry_client_options {
     http_client_options http{.limits = {.header = 16 * 1024, .body = 4 * 1024 * 1024}, .total_timeout = 15s};
-    std::size_t max_users = 10'000;                     ///< of a list; the rest is not asked for
-    std::function<unix_ms()> calendar = &calendar_now;  ///< the time of day, for signatures
+    std::size_t max_users = 10'000;               ///< of a list; the rest is not asked for
+    std::function<unix_ms()> calendar = nullptr;  ///< the time of day, for signatures; none: the network's
 };
 
 /// Speaks with one tracker. Remembers, as long as it lives, which key a name had and how new each key's record was, so
@@ -111,6 +110,7 @@ inline registry_client::registry_client(network& net, const std::string& tracker
                                         registry_client_options options)
     : net_(net), base_(base_of(tracker, options.http)), self_(self), options_(std::move(options)) {
     options_.http.keep_status = true;
+    if (!options_.calendar) options_.calendar = [&net] { return net.calendar(); };
 }
 
 inline std::string registry_client::base_of(const std::string& tracker, const http_client_options& options) {

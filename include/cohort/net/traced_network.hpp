@@ -228,7 +228,9 @@ public:
     asio::any_io_executor executor() override { return book_->below().executor(); }
     time_point now() const override { return book_->below().now(); }
     asio::awaitable<void> sleep_until(time_point deadline) override { return book_->below().sleep_until(deadline); }
+    std::int64_t calendar() const override { return book_->below().calendar(); }
     random_engine& random() override { return book_->below().random(); }
+    void secret(byte_span out) override { book_->below().secret(out); }
 
     asio::awaitable<std::unique_ptr<stream>> connect(endpoint to) override { return dial(book_, to); }
     std::unique_ptr<listener> listen(endpoint at) override {

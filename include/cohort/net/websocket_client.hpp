@@ -7,7 +7,6 @@
 #include <utility>
 #include <vector>
 
-#include <cohort/core/secret_random.hpp>
 #include <cohort/net/dial.hpp>
 #include <cohort/net/http_parser.hpp>
 #include <cohort/net/stream_upgrade.hpp>
@@ -88,7 +87,7 @@ inline std::string agreed_protocol(const http_response& response, std::string_vi
 inline asio::awaitable<std::unique_ptr<websocket>> open_websocket(network& net, std::unique_ptr<stream> link, url at,
                                                                   websocket_client_options options) {
     std::uint8_t random[websocket_key_size];
-    secret_random(random);
+    net.secret(random);
     const std::string key = websocket_key(random);
     const std::string head = websocket_request_head(at, key, options);
     co_await write_all(*link, as_bytes(head));

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include <cohort/core/endian.hpp>
-#include <cohort/core/secret_random.hpp>
 #include <cohort/net/network.hpp>
 #include <cohort/net/waiting_line.hpp>
 #include <cohort/net/wakeup.hpp>
@@ -128,7 +127,7 @@ private:
     std::uint32_t next_mask() {
         if (masks_.empty()) {
             std::array<std::uint8_t, 256> bytes;
-            secret_random(bytes);
+            net_.secret(bytes);
             for (std::size_t i = 0; i < bytes.size(); i += 4) masks_.push_back(load_be<std::uint32_t>(&bytes[i]));
         }
         const std::uint32_t out = masks_.back();

@@ -59,6 +59,7 @@ struct have {
     conversation_id conversation;
     std::uint64_t clock = 0;  ///< the highest that the sender has seen there; 0 for none
     std::vector<head> heads;
+    bool later = false;  ///< the sender does not ask for what it lacks now: it says this again when it does
     bool operator==(const have&) const = default;
 };
 

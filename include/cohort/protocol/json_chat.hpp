@@ -72,6 +72,10 @@ public:
         if (value == nullptr || !value->is<bool>()) return fail();
         out = value->get<bool>();
     }
+    /// False where there is none.
+    void maybe_flag(const char* key, bool& out) {
+        if (json_member(object_, key) != nullptr) flag(key, out);
+    }
     void words(const char* key, std::string& out, std::size_t most) {
         const auto value = json_text(json_member(object_, key));
         if (!value || !is_utf8(*value)) return fail();
@@ -155,6 +159,7 @@ inline void read_json(json_reader& in, have& out) {
         from.number("seq", one.seq, max_clock);
         from.bytes("hash", one.hash.bytes);
     });
+    in.maybe_flag("later", out.later);
 }
 
 inline void read_json(json_reader& in, received& out) {
@@ -276,6 +281,7 @@ struct json_writer {
                      return json_object{
                          {"author", json(text(one.author))}, {"seq", to_json(one.seq)}, {"hash", json(text(one.hash))}};
                  }));
+        if (m.later) line.add("later", true);
     }
     void operator()(const received& m) {
         of_type("received").add("conversation", text(m.conversation)).add("seq", m.seq);

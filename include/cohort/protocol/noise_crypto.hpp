@@ -64,7 +64,7 @@ struct x25519_pair {
 x25519_pair x25519_from(const key32& secret);
 
 /// A new pair, of fresh randomness.
-x25519_pair x25519_random();
+x25519_pair x25519_random(const secret_source& secrets = secret_random);
 
 /// The secret that two pairs have in common. Nothing if it is all zero: the other key was one of the few of low order,
 /// which say nothing about their sender (RFC 7748, section 6.1).
@@ -265,9 +265,9 @@ inline x25519_pair x25519_from(const key32& secret) {
     return {secret, detail::public_half(detail::private_key("X25519", secret).get())};
 }
 
-inline x25519_pair x25519_random() {
+inline x25519_pair x25519_random(const secret_source& secrets) {
     secret32 secret;
-    secret_random(secret.bytes);
+    secrets(secret.bytes);
     return x25519_from(secret);
 }
 

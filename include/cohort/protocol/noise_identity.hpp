@@ -59,9 +59,9 @@ public:
           storage_(derived(seed, "storage")) {}
 
     /// A new one, of fresh randomness. To keep one, keep its seed: secret_random().
-    static identity random() {
+    static identity random(const secret_source& secrets = secret_random) {
         secret32 seed;
-        secret_random(seed.bytes);
+        secrets(seed.bytes);
         return identity(seed);
     }
 
@@ -107,8 +107,9 @@ public:
     using predicate = std::function<bool(const identity_key&)>;
 
     /// With an ephemeral key of fresh randomness.
-    identity_handshake(noise_role role, byte_view prologue, const identity& self, predicate welcome)
-        : noise_(role, prologue, self.noise_static(), x25519_random()),
+    identity_handshake(noise_role role, byte_view prologue, const identity& self, predicate welcome,
+                       const secret_source& secrets = secret_random)
+        : noise_(role, prologue, self.noise_static(), x25519_random(secrets)),
           proof_(identity_proof(self)),
           welcome_(std::move(welcome)) {}
 

@@ -64,7 +64,9 @@ public:
     };
 
     /// A new chain of fresh randomness.
-    explicit sender_key(const sender_key_name& name) : name_(name) { secret_random(chain_.key.bytes); }
+    explicit sender_key(const sender_key_name& name, const secret_source& secrets = secret_random) : name_(name) {
+        secrets(chain_.key.bytes);
+    }
     sender_key(const sender_key_name& name, const sender_chain& chain) : name_(name), chain_(chain) {}
 
     const sender_key_name& name() const { return name_; }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -35,7 +36,8 @@ public:
           address_(address),
           line_(std::move(at)),
           router_(std::move(router)),
-          random_(net_->random()) {}
+          random_(net_->random()),
+          secrets_(random_engine(random_)()) {}
 
     const ip_address& address() const { return address_; }
 
@@ -44,6 +46,8 @@ public:
     /// Hosts of different sides do not reach each other.
     void move_to(std::uint32_t side) { line_->side = side; }
     access& line_quality() { return line_->at; }
+    /// The calendar of this host is ahead of the others', or behind them.
+    void set_calendar_ahead(std::chrono::milliseconds by) { ahead_ = by; }
 
     /// Every connection of this host breaks, on both sides, as when a router forgets them all.
     void reset_connections() {
@@ -65,7 +69,14 @@ public:
     asio::any_io_executor executor() override { return executor_; }
     time_point now() const override { return net_->time.now(); }
     asio::awaitable<void> sleep_until(time_point deadline) override;
+    /// The world begins on the second of January 2026.
+    std::int64_t calendar() const override {
+        return first_day + std::chrono::floor<std::chrono::milliseconds>(now().time_since_epoch() + ahead_).count();
+    }
     random_engine& random() override { return random_; }
+    /// The seed's, like all else here, and so no secrets: for a simulation, and nothing that is to be kept from
+    /// anybody.
+    void secret(byte_span out) override { secrets_.fill(out); }
     asio::awaitable<std::unique_ptr<stream>> connect(endpoint to) override;
     std::unique_ptr<listener> listen(endpoint at) override;
     std::unique_ptr<datagram_socket> bind_udp(endpoint at) override;
@@ -76,6 +87,7 @@ private:
     class socket;
     static constexpr duration longest_try = 75s;  // for a way to the other side
     static constexpr std::size_t backlog = 128;   // connections that nobody has accepted yet
+    static constexpr std::int64_t first_day = 1'767'225'600'000;
 
     std::uint16_t free_port() {
         if (++last_port_ < 49152) last_port_ = 49152;
@@ -135,6 +147,8 @@ private:
     std::shared_ptr<line> line_;
     std::shared_ptr<nat> router_;  // null: none
     random_engine random_;
+    random_engine secrets_;  // of its own: who draws more secrets than before meets the same chance
+    std::chrono::milliseconds ahead_{0};
     std::map<endpoint, door*> doors_;
     std::map<endpoint, socket*> sockets_;
     std::vector<std::weak_ptr<connection>> connections_;

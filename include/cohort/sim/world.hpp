@@ -1,6 +1,6 @@
-// A world of simulated hosts, in virtual time and in one thread. One seed decides everything that takes its time and
-// its chance from the network: the same seed and the same program give the same run, event by event. (A chat draws keys
-// and reads the calendar, so its runs differ in those.)
+// A world of simulated hosts, in virtual time and in one thread. One seed decides everything that takes its time, its
+// chance and its secrets from the network: the same seed and the same program give the same run, event by event, with
+// the same keys and the same bytes on the wire.
 //
 //     sim::world world(7);
 //     sim::host& here = world.add_host();

@@ -47,7 +47,8 @@ public:
     /// Opens the log, or begins one where there is no file; the directory must exist. Fails with errc::log_damaged,
     /// leaving the file as it is, if it was altered or cut, or belongs to another key; with
     /// std::errc::device_or_resource_busy if somebody has it open, in this process or another; and as the disk does.
-    chat_log(disk& d, const std::string& directory, const std::string& name, const key32& key, const replay& each);
+    chat_log(disk& d, const std::string& directory, const std::string& name, const key32& key, const replay& each,
+             secret_source secrets = secret_random);
 
     /// Records in the log.
     std::uint64_t size() const { return offsets_.size() - 1; }
@@ -100,7 +101,8 @@ private:
 
     disk& disk_;
     disk_path path_;
-    std::string name_;  // for messages
+    std::string name_;       // for messages
+    secret_source secrets_;  // of salts and nonces
     std::unique_ptr<disk_file> file_;
     std::optional<aead> cipher_;
     secret32 mac_key_;
@@ -112,8 +114,8 @@ private:
 };
 
 inline chat_log::chat_log(disk& d, const std::string& directory, const std::string& name, const key32& key,
-                          const replay& each)
-    : disk_(d), path_{directory, name}, name_(path_.text()) {
+                          const replay& each, secret_source secrets)
+    : disk_(d), path_{directory, name}, name_(path_.text()), secrets_(std::move(secrets)) {
     try {
         file_ = disk_.open(path_, open_mode::read_write);
         lock();
@@ -163,7 +165,7 @@ inline void chat_log::begin(const key32& key) {
     file_ = disk_.open(fresh, open_mode::create);
     lock();
     std::array<std::uint8_t, 32> salt;
-    secret_random(salt);
+    secrets_(salt);
     derive_keys(salt, key);
     byte_vector all(magic.begin(), magic.end());
     all.insert(all.end(), salt.begin(), salt.end());
@@ -315,7 +317,7 @@ inline void chat_log::append(std::span<const byte_view> records) {
         out.resize(at + record.size() + overhead);
         // Drawn, not counted: after a failure the same number is written again, with something else in it.
         nonce12 nonce;
-        secret_random(nonce);
+        secrets_(nonce);
         std::copy(nonce.begin(), nonce.end(), out.begin() + static_cast<std::ptrdiff_t>(at) + 4);
         const byte_span sealed = byte_span(out).subspan(at + prefix_size);
         cipher_->seal(nonce, bound_data(size() + offsets.size(), last, length), record, sealed);

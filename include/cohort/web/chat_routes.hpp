@@ -13,7 +13,6 @@
 #include <utility>
 #include <vector>
 
-#include <cohort/net/calendar.hpp>
 #include <cohort/net/http_message.hpp>
 #include <cohort/net/wakeup.hpp>
 #include <cohort/net/websocket_server.hpp>
@@ -290,7 +289,7 @@ inline http_response chat_routes::health() const {
     line.add("username", node != nullptr ? to_json(node->name()) : json())
         .add("total_peers", known.size())
         .add("active_peers", std::count_if(known.begin(), known.end(), [](const auto& one) { return one.connected; }))
-        .add("timestamp", iso_time(calendar_now()));
+        .add("timestamp", iso_time(net_.calendar()));
     return json_answer(200, line);
 }
 

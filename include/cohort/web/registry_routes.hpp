@@ -13,7 +13,6 @@
 
 #include <cohort/core/log.hpp>
 #include <cohort/core/number.hpp>
-#include <cohort/net/calendar.hpp>
 #include <cohort/net/http_message.hpp>
 #include <cohort/net/network.hpp>
 #include <cohort/net/wakeup.hpp>
@@ -31,8 +30,8 @@ struct registry_routes_options {
     name_registry_options names{};
     duration sweep_interval = 30s;
     cors_policy cors{};
-    std::string service = "tracker";                    ///< what /health calls us
-    std::function<unix_ms()> calendar = &calendar_now;  ///< the time of day
+    std::string service = "tracker";              ///< what /health calls us
+    std::function<unix_ms()> calendar = nullptr;  ///< the time of day; none: the network's
     log_sink log{};
 };
 
@@ -57,7 +56,9 @@ public:
           options_(std::move(options)),
           names_(options_.names),
           started_(net.now()),
-          populated_(net.executor()) {}
+          populated_(net.executor()) {
+        if (!options_.calendar) options_.calendar = [&net] { return net.calendar(); };
+    }
 
     /// Whether requests for this path, whatever their method, are answered here.
     static bool owns(std::string_view path) { return !methods_of(path).empty(); }
