@@ -4,12 +4,16 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <filesystem>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
+
+#include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
 
@@ -37,7 +41,22 @@ inline void complain(std::string_view name, std::string_view message) {
     std::fputs(text.c_str(), stderr);
 }
 
+/// The same of what cannot be told with more memory than there is. Returns the exit code.
+inline int complain_of_memory(const char* program) {
+    const char* const slash = std::strrchr(program, '/');
+    std::fprintf(stderr, "%s: out of memory\n", slash == nullptr ? program : slash + 1);
+    return 1;
+}
+
 namespace detail {
+
+/// As many open files as the system grants if asked: it offers 1,024 at first, too few for a crowd of peers.
+inline void take_all_descriptors() {
+    ::rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+}
 
 /// Reads the flags. Nothing if the program is to go on, else its exit code: 0 after --help, 2 for flags that cannot be
 /// understood.
@@ -54,6 +73,7 @@ inline std::optional<int> parse_flags(int argc, char** argv, CLI::App& app) {
     }
     // A reader that went away is an error that write() reports, not a reason to die on the spot.
     std::signal(SIGPIPE, SIG_IGN);
+    take_all_descriptors();
     return std::nullopt;
 }
 
@@ -63,9 +83,11 @@ inline std::optional<int> parse_flags(int argc, char** argv, CLI::App& app) {
 /// standard error, for a file that is not a valid torrent; 1 and a line for any other failure.
 template <class Body>
 int run_plain_program(int argc, char** argv, CLI::App& app, Body body) {
-    if (const auto code = detail::parse_flags(argc, argv, app)) return *code;
     try {
+        if (const auto code = detail::parse_flags(argc, argv, app)) return *code;
         return body();
+    } catch (const std::bad_alloc&) {
+        return complain_of_memory(argv[0]);
     } catch (const std::system_error& error) {
         complain(app.get_name(), error.what());
         const bool invalid = error.code() >= make_error_code(errc::bencode_syntax) &&
@@ -107,20 +129,14 @@ private:
 
 }  // namespace detail
 
-/// Runs `body(options)` to its end on one io_context and returns the program's exit code:
-/// what the coroutine returns; 0 after --help; 2 for flags that cannot be understood; 1, and one line on standard
-/// error, when the coroutine throws; 128 + signal when it ends because a signal cancelled it.
-/// `app` fills `options`, which lives as long as the program.
-template <class Options>
-int run_program(int argc, char** argv, CLI::App& app, const Options& options,
-                asio::awaitable<int> (*body)(const Options&)) {
-    if (const auto code = detail::parse_flags(argc, argv, app)) return *code;
-    const std::string name = app.get_name();
+namespace detail {
 
+template <class Options>
+int run_to_end(const std::string& name, const Options& options, asio::awaitable<int> (*body)(const Options&)) {
     int code = 0;
     std::exception_ptr failure;
     asio::io_context io(1);
-    detail::interruption interruption(io);
+    interruption interruption(io);
     asio::co_spawn(io, body(options),
                    asio::bind_cancellation_slot(interruption.slot(), [&](std::exception_ptr thrown, int returned) {
                        failure = thrown;
@@ -132,6 +148,8 @@ int run_program(int argc, char** argv, CLI::App& app, const Options& options,
 
     try {
         std::rethrow_exception(failure);
+    } catch (const std::bad_alloc&) {
+        throw;
     } catch (const std::system_error& error) {
         const bool stopped = is_cancellation(error.code()) || error.code() == errc::stopped;
         if (interruption.signal() != 0 && stopped) return 128 + interruption.signal();
@@ -140,6 +158,23 @@ int run_program(int argc, char** argv, CLI::App& app, const Options& options,
         complain(name, error.what());
     }
     return 1;
+}
+
+}  // namespace detail
+
+/// Runs `body(options)` to its end on one io_context and returns the program's exit code:
+/// what the coroutine returns; 0 after --help; 2 for flags that cannot be understood; 1, and one line on standard
+/// error, when the coroutine throws; 128 + signal when it ends because a signal cancelled it.
+/// `app` fills `options`, which lives as long as the program.
+template <class Options>
+int run_program(int argc, char** argv, CLI::App& app, const Options& options,
+                asio::awaitable<int> (*body)(const Options&)) {
+    try {
+        if (const auto code = detail::parse_flags(argc, argv, app)) return *code;
+        return detail::run_to_end(app.get_name(), options, body);
+    } catch (const std::bad_alloc&) {
+        return complain_of_memory(argv[0]);
+    }
 }
 
 }  // namespace cohort::examples

@@ -40,7 +40,9 @@ public:
     asio::any_io_executor executor() override { return inner_.executor(); }
     time_point now() const override { return inner_.now(); }
     asio::awaitable<void> sleep_until(time_point deadline) override { return inner_.sleep_until(deadline); }
+    std::int64_t calendar() const override { return inner_.calendar(); }
     random_engine& random() override { return inner_.random(); }
+    void secret(byte_span out) override { inner_.secret(out); }
     asio::awaitable<std::unique_ptr<stream>> connect(endpoint to) override { return inner_.connect(to); }
     std::unique_ptr<listener> listen(endpoint at) override { return inner_.listen(at); }
     std::unique_ptr<datagram_socket> bind_udp(endpoint at) override { return inner_.bind_udp(at); }

@@ -2,6 +2,7 @@
 // things: cancellation is asio::error::operation_aborted, the other three are here, each with a code of its own.
 #pragma once
 
+#include <new>
 #include <string>
 #include <system_error>
 
@@ -178,6 +179,19 @@ inline std::error_code make_error_code(errc code) { return {static_cast<int>(cod
     throw std::system_error(code, what);
 }
 [[noreturn]] inline void raise(errc code, const std::string& what = {}) { raise(make_error_code(code), what); }
+
+/// The code of the exception that is being handled, for a catch (...) where an operation ends. A lack of memory has one
+/// too, as it can be all that is left of any other error: that takes memory to throw. What is neither is a bug, and
+/// goes on.
+inline std::error_code caught_error() {
+    try {
+        throw;
+    } catch (const std::system_error& error) {
+        return error.code();
+    } catch (const std::bad_alloc&) {
+        return std::make_error_code(std::errc::not_enough_memory);
+    }
+}
 
 }  // namespace cohort
 

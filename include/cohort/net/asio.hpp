@@ -65,6 +65,10 @@ inline bool is_cancellation(const std::exception_ptr& thrown) {
     }
 }
 
-[[noreturn]] inline void throw_cancelled() { throw std::system_error(asio::error::operation_aborted); }
+[[noreturn]] inline void throw_cancelled() {
+    // A copy shares the text and so takes no memory: what is cancelled for want of it must see why.
+    static const std::system_error cancelled(asio::error::operation_aborted);
+    throw cancelled;
+}
 
 }  // namespace cohort

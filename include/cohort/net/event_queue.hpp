@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <deque>
+#include <new>
 #include <utility>
 
 #include <cohort/net/wakeup.hpp>
@@ -17,15 +18,24 @@ public:
 
     explicit basic_event_queue(const asio::any_io_executor& executor) : changed_(executor) {}
 
-    void push(Event what) {
+    /// What happened has happened: where no memory is left to tell of it, the reader hears of that.
+    void push(Event what) noexcept {
         if (waiting_.size() == capacity) waiting_.pop_front();
-        waiting_.push_back(std::move(what));
+        try {
+            waiting_.push_back(std::move(what));
+        } catch (const std::bad_alloc&) {
+            lost_ = true;
+        }
         changed_.notify();
     }
 
-    /// Completes with the oldest event not taken yet. Cancelling takes none.
+    /// Completes with the oldest event not taken yet. Throws std::bad_alloc after those before a gap. Cancelling takes
+    /// none.
     asio::awaitable<Event> next() {
-        while (waiting_.empty()) co_await changed_.wait();
+        while (waiting_.empty()) {
+            if (std::exchange(lost_, false)) throw std::bad_alloc();
+            co_await changed_.wait();
+        }
         Event oldest = std::move(waiting_.front());
         waiting_.pop_front();
         co_return oldest;
@@ -33,6 +43,7 @@ public:
 
 private:
     std::deque<Event> waiting_;
+    bool lost_ = false;  // events, for want of memory
     wakeup changed_;
 };
 

@@ -5,6 +5,7 @@
 #include <array>
 #include <functional>
 #include <memory>
+#include <new>
 #include <string>
 #include <utility>
 #include <vector>
@@ -73,12 +74,25 @@ private:
         for (;;) {
             while (connections() >= options_.max_connections) co_await clients_->changed.wait();
             auto link = co_await door.accept();
-            const auto client = std::make_shared<connection>();
-            client->link = std::move(link);
-            client->deadline = net_.now() + options_.header_timeout;
-            const roster::entry entry = clients_->list.insert(clients_->list.end(), client);
-            clients_->changed.notify();
-            tasks_.spawn(serve(entry));
+            try {
+                receive(std::move(link));
+            } catch (const std::bad_alloc&) {
+                // That one finds its connection closed.
+            }
+        }
+    }
+
+    void receive(std::unique_ptr<stream> link) {
+        const auto client = std::make_shared<connection>();
+        client->link = std::move(link);
+        client->deadline = net_.now() + options_.header_timeout;
+        const roster::entry entry = clients_->list.insert(clients_->list.end(), client);
+        clients_->changed.notify();
+        try {
+            tasks_.admit(serve(entry));
+        } catch (...) {
+            clients_->list.erase(entry);
+            throw;
         }
     }
 
@@ -111,12 +125,12 @@ private:
 
     /// Runs while the connection's own coroutine waits in its read, which close() ends.
     asio::awaitable<void> answer_late_request(std::shared_ptr<connection> client) {
-        std::string text;
-        append_refusal(text, 408);
         try {
+            std::string text;
+            append_refusal(text, 408);
             co_await write_all(*client->link, as_bytes(text));
-        } catch (const std::system_error&) {
-            // Too late for the client as well.
+        } catch (...) {
+            caught_error();  // Too late for the client as well.
         }
         client->link->close();
     }
@@ -139,11 +153,13 @@ private:
             }
         } catch (const std::system_error&) {
             // The client went away or was too slow, or the server stops: nobody is left to answer.
+        } catch (const std::bad_alloc&) {
+            // No more is there to answer with.
         } catch (const std::exception& error) {
             if (client) throw;
             what = error.what();
         }
-        if (client && !client->expired) client->link->close();
+        if (client && client->link && !client->expired) client->link->close();
         if (!what.empty()) tell_upgrade_error(std::move(method), std::move(target), what);
     }
 

@@ -228,9 +228,9 @@ inline asio::awaitable<void> peer_connection::run() {
     std::exception_ptr why;
     try {
         co_await read_loop();
-    } catch (const std::system_error& error) {
+    } catch (...) {
         why = std::current_exception();
-        end(error.code());
+        end(caught_error());
     }
     co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
     writing.cancel();
@@ -267,8 +267,8 @@ inline asio::awaitable<void> peer_connection::write_loop() {
                 co_await flush();
             }
         }
-    } catch (const std::system_error& error) {
-        end(error.code());
+    } catch (...) {
+        end(caught_error());
         throw;
     }
 }

@@ -22,18 +22,28 @@ public:
     task_group(const task_group&) = delete;
     task_group& operator=(const task_group&) = delete;
 
-    /// Starts `task` at the next turn of the executor. After cancel() it is started cancelled.
-    void spawn(asio::awaitable<void> task) {
+    /// Starts `task` at the next turn of the executor. After cancel() it is started cancelled. Throws nothing: a task
+    /// for which there is no memory has failed.
+    void spawn(asio::awaitable<void> task) noexcept {
+        try {
+            admit(std::move(task));
+        } catch (...) {
+            state_->fail(std::current_exception());
+        }
+    }
+
+    /// The same for a task without which the others go on: throws std::bad_alloc.
+    void admit(asio::awaitable<void> task) {
         const std::uint64_t id = state_->next_id++;
         state_->running[id];
-        // Posted, because co_spawn() alone would run the task up to its first wait inside this call.
-        asio::post(state_->executor, [state = state_, id, task = std::move(task)]() mutable {
-            asio::cancellation_signal& signal = state->running[id];
-            asio::co_spawn(state->executor, std::move(task),
-                           asio::bind_cancellation_slot(signal.slot(), [state, id](std::exception_ptr failure) {
-                               state->ended(id, std::move(failure));
-                           }));
-        });
+        try {
+            // Posted, because co_spawn() alone would run the task up to its first wait inside this call.
+            asio::post(state_->executor,
+                       [state = state_, id, task = std::move(task)]() mutable { state->start(id, std::move(task)); });
+        } catch (...) {
+            state_->running.erase(id);
+            throw;
+        }
         if (state_->cancelled) state_->cancel_one(id);
     }
 
@@ -48,27 +58,39 @@ public:
     /// Completes when no task is left; throws the first exception that is not a cancellation. A failing task cancels
     /// the others. Cancelling join() cancels the tasks and still waits for them.
     asio::awaitable<void> join() {
-        bool cancelled = false;
+        std::exception_ptr interrupted;  // by a cancellation, or by what there was no memory for
         while (!state_->running.empty()) {
             try {
                 co_await state_->changed.wait();
-            } catch (const std::system_error& error) {
-                if (!is_cancellation(error.code())) throw;
-                cancelled = true;
+            } catch (...) {
+                interrupted = std::current_exception();
             }
-            if (cancelled) {
+            if (interrupted) {
                 cancel();
                 co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
             }
         }
         if (state_->failure) std::rethrow_exception(state_->failure);
-        if (cancelled) throw_cancelled();
+        if (interrupted) std::rethrow_exception(interrupted);
     }
 
 private:
     /// Shared with the completion handlers, so that a group destroyed with its executor's context leaves none dangling.
     struct state {
         explicit state(asio::any_io_executor ex) : executor(std::move(ex)), changed(executor) {}
+
+        void start(std::uint64_t id, asio::awaitable<void> task) {
+            asio::cancellation_signal& signal = running[id];
+            try {
+                asio::co_spawn(
+                    executor, std::move(task),
+                    asio::bind_cancellation_slot(signal.slot(), [state = self.lock(), id](std::exception_ptr thrown) {
+                        state->ended(id, std::move(thrown));
+                    }));
+            } catch (...) {
+                ended(id, std::current_exception());
+            }
+        }
 
         /// Posted, because emitting a signal can run the task, and its end, on the spot.
         void cancel_one(std::uint64_t id) {
@@ -82,12 +104,15 @@ private:
 
         void ended(std::uint64_t id, std::exception_ptr thrown) {
             running.erase(id);
-            if (thrown && !failure && !is_cancellation(thrown)) {
-                failure = thrown;
-                cancelled = true;
-                for (auto& [other, signal] : running) cancel_one(other);
-            }
+            if (thrown && !is_cancellation(thrown)) fail(std::move(thrown));
             if (running.empty()) changed.notify();
+        }
+
+        void fail(std::exception_ptr why) {
+            if (failure) return;
+            failure = std::move(why);
+            cancelled = true;
+            for (auto& [id, signal] : running) cancel_one(id);
         }
 
         asio::any_io_executor executor;

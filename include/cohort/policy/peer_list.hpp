@@ -133,8 +133,9 @@ inline bool peer_list::add(const endpoint& peer, peer_source source, time_point 
         if (crowded && !peer.address.is_loopback()) return false;
         if (peers_.size() >= options_.max_peers && !make_room(source)) return false;
     }
+    address_use& use = addresses_[peer.address];
     peers_.emplace(peer, entry{source, state::idle, 0, now, {}});
-    ++addresses_[peer.address].known;
+    ++use.known;
     return true;
 }
 

@@ -5,6 +5,7 @@
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <vector>
 
 #include <cohort/core/bytes.hpp>
@@ -59,9 +60,15 @@ public:
         return false;
     }
 
+    /// Makes room for so many more, so that insert() takes no memory for them.
+    template <class HashOf>
+    void reserve(std::size_t more, HashOf hash_of) {
+        if ((size_ + more) * 4 > slots_.size() * 3) resize(std::bit_ceil((size_ + more) * 2), hash_of);
+    }
+
     template <class HashOf>
     void insert(std::uint64_t hash, std::uint32_t position, HashOf hash_of) {
-        if ((size_ + 1) * 4 > slots_.size() * 3) resize(std::bit_ceil((size_ + 1) * 2), hash_of);
+        reserve(1, hash_of);
         place(hash, position);
         ++size_;
     }
@@ -78,7 +85,12 @@ public:
         }
         slots_[hole] = none;
         --size_;
-        if (slots_.size() > 64 && size_ * 8 < slots_.size()) resize(std::bit_ceil(size_ * 2), hash_of);
+        if (slots_.size() <= 64 || size_ * 8 >= slots_.size()) return;
+        try {
+            resize(std::bit_ceil(size_ * 2), hash_of);
+        } catch (const std::bad_alloc&) {
+            // It stays too large for now.
+        }
     }
 
     /// The thing with this hash moved.

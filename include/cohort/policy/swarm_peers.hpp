@@ -69,6 +69,7 @@ public:
     std::uint32_t insert(const peer& added, const secret_hash& hash) {
         // Growing by an eighth, not by doubling: memory is what a tracker runs out of.
         if (peers_.size() == peers_.capacity()) peers_.reserve(peers_.size() + peers_.size() / 8 + 1);
+        if (indexed() || size() == index_above) index_.reserve(size() + 1 - index_.size(), hashes(hash));
         peers_.push_back(added);
         if (indexed())
             index_.insert(hash(network_of(added)), size() - 1, hashes(hash));

@@ -175,11 +175,19 @@ private:
     template <class Change>
     void counted(swarm& s, Change change) {
         const swarm_counts before = s.counts();
-        change();
-        const swarm_counts after = s.counts();
-        totals_.complete += std::size_t{after.complete} - before.complete;
-        totals_.incomplete += std::size_t{after.incomplete} - before.incomplete;
-        totals_.downloaded += std::uint64_t{after.downloaded} - before.downloaded;
+        const auto count = [&] {
+            const swarm_counts after = s.counts();
+            totals_.complete += std::size_t{after.complete} - before.complete;
+            totals_.incomplete += std::size_t{after.incomplete} - before.incomplete;
+            totals_.downloaded += std::uint64_t{after.downloaded} - before.downloaded;
+        };
+        try {
+            change();
+        } catch (...) {
+            count();
+            throw;
+        }
+        count();
     }
 
     registry_options options_;
@@ -297,6 +305,7 @@ inline std::uint32_t swarm_registry::find_or_add(const info_hash& torrent) {
     if (known != position_table::none) return known;
     if (swarms_.size() >= options_.max_torrents) return position_table::none;
     const auto position = static_cast<std::uint32_t>(swarms_.size());
+    index_.reserve(1, swarm_hashes());
     swarms_.emplace_back().hash = torrent;
     index_.insert(hash_(torrent.view()), position, swarm_hashes());
     ++totals_.torrents;

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <new>
 #include <optional>
 #include <span>
 #include <system_error>
@@ -113,15 +114,20 @@ public:
         while (!*has_turn && !stopped(mine)) co_await mine.writable.wait();
     }
 
-    void finish(std::size_t me) {
+    /// Without memory for the word of it, the other finds the connection reset.
+    void finish(std::size_t me) noexcept {
         side& mine = sides[me];
         if (mine.finished || stopped(mine)) return;
         mine.finished = true;
-        send(me, {});
+        try {
+            send(me, {});
+        } catch (const std::bad_alloc&) {
+            fail(1 - me, asio::error::connection_reset);
+        }
     }
 
     /// The owner of a side lets go. What it has not read makes this a reset for the other.
-    void close(std::size_t me) {
+    void close(std::size_t me) noexcept {
         side& mine = sides[me];
         if (mine.closed) return;
         const bool unread = !mine.arrived.empty();
@@ -184,8 +190,8 @@ private:
     void plan(std::size_t me) {
         side& mine = sides[me];
         if (mine.arriving || mine.on_the_way.empty()) return;
-        mine.arriving = true;
         net_->time.at(mine.on_the_way.front().at, [self = shared_from_this(), me] { self->arrive(me); });
+        mine.arriving = true;
     }
 
     void arrive(std::size_t me) {
@@ -223,9 +229,13 @@ private:
         fail(me, asio::error::timed_out);
     }
 
-    void break_later(std::size_t me) {
+    void break_later(std::size_t me) noexcept {
         const duration way = net_->latency(*sides[0].where, *sides[1].where);
-        net_->time.after(way, [self = shared_from_this(), me] { self->fail(me, asio::error::connection_reset); });
+        try {
+            net_->time.after(way, [self = shared_from_this(), me] { self->fail(me, asio::error::connection_reset); });
+        } catch (const std::bad_alloc&) {
+            fail(me, asio::error::connection_reset);
+        }
     }
 
     std::shared_ptr<fabric> net_;

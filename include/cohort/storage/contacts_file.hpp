@@ -69,6 +69,11 @@ public:
     void put(const contact& one);
     /// As put(). No failure if there is none of that name.
     void erase(std::string_view name);
+    /// For what put() could not write: it is known from now on all the same, and the next change that can be written
+    /// takes it along, or keep(). Nothing happens where put() would refuse it whatever the disk says.
+    void note(const contact& one);
+    /// Writes what is known and not kept. Fails as the disk does; costs nothing if there is none.
+    void keep();
 
 private:
     using table = std::map<std::string, contact, std::less<>>;
@@ -80,6 +85,7 @@ private:
     disk& disk_;
     disk_path path_;
     table contacts_;
+    bool unkept_ = false;  // there is more in it than in the file
 };
 
 inline void contacts_file::load() {
@@ -134,12 +140,23 @@ inline void contacts_file::save(const table& contacts) {
     file->sync();
     disk_.rename(fresh, path_);
     disk_.sync_directory({path_.root, {}});
+    unkept_ = false;
+}
+
+inline void contacts_file::note(const contact& one) {
+    if (!is_user_name(one.name) || (find(one.name) == nullptr && contacts_.size() >= max_contacts)) return;
+    contacts_[one.name] = one;
+    unkept_ = true;
+}
+
+inline void contacts_file::keep() {
+    if (unkept_) save(contacts_);
 }
 
 inline void contacts_file::put(const contact& one) {
     if (!is_user_name(one.name)) raise(errc::name_invalid, path_.text());
     const contact* const known = find(one.name);
-    if (known != nullptr && *known == one) return;
+    if (known != nullptr && *known == one) return keep();
     if (known == nullptr && contacts_.size() >= max_contacts) raise(errc::queue_full, path_.text());
     table changed = contacts_;
     changed[one.name] = one;

@@ -39,8 +39,10 @@ public:
             by_number_.erase(latest_first_.back().number);
             latest_first_.pop_back();
         }
-        latest_first_.push_front({number, file});
-        by_number_.emplace(number, latest_first_.begin());
+        std::list<entry> first;
+        first.push_front({number, file});
+        by_number_.emplace(number, first.begin());
+        latest_first_.splice(latest_first_.begin(), first);
         return file;
     }
 

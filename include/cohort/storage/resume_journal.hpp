@@ -341,6 +341,8 @@ inline void resume_journal::append_verified(std::span<const piece_index> pieces)
     const std::lock_guard lock(mutex_);
     byte_vector out;
     std::vector<piece_index> fresh;
+    out.reserve(pieces.size() * record_size);
+    fresh.reserve(pieces.size());
     for (const piece_index piece : pieces) {
         if (!verified_.set(piece)) continue;
         const auto bytes = encode(record::verified, piece, records_ + fresh.size());
@@ -378,7 +380,7 @@ inline void resume_journal::checkpoint() {
     lock.unlock();
     try {
         files_.sync();
-    } catch (const std::system_error&) {
+    } catch (...) {
         lock.lock();
         try {
             append(encode(record::doubtful, 0, records_));

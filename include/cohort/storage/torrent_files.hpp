@@ -288,8 +288,8 @@ inline void torrent_files::prefetch(std::uint64_t offset, std::size_t length) {
         if (files_[number].pad) return;
         try {
             open(number)->prefetch(within, part);
-        } catch (const std::system_error&) {
-            // It is a hint; who reads will hear of the failure.
+        } catch (...) {
+            caught_error();  // It is a hint; who reads will hear of the failure.
         }
     });
 }

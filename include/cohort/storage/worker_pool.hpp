@@ -52,12 +52,16 @@ public:
             const std::lock_guard lock(pending_mutex_);
             ++pending_;
         }
-        workers_[lane % workers_.size()]->push([this, job = std::move(job)]() mutable noexcept {
-            job();
-            job = nullptr;  // what it holds goes away before we count it as done
-            const std::lock_guard lock(pending_mutex_);
-            if (--pending_ == 0) idle_.notify_all();
-        });
+        try {
+            workers_[lane % workers_.size()]->push([this, job = std::move(job)]() mutable noexcept {
+                job();
+                job = nullptr;  // what it holds goes away before we count it as done
+                one_less();
+            });
+        } catch (...) {
+            one_less();
+            throw;
+        }
     }
 
     std::uint32_t concurrency() const override { return static_cast<std::uint32_t>(workers_.size()); }
@@ -68,7 +72,11 @@ private:
         worker() : thread_([this] { run(); }) {}
 
         ~worker() {
-            push(nullptr);
+            {
+                const std::lock_guard lock(mutex_);
+                ending_ = true;
+            }
+            filled_.notify_one();
             thread_.join();
         }
 
@@ -84,11 +92,11 @@ private:
         void run() noexcept {
             for (;;) {
                 std::unique_lock lock(mutex_);
-                filled_.wait(lock, [this] { return !queue_.empty(); });
+                filled_.wait(lock, [this] { return ending_ || !queue_.empty(); });
+                if (queue_.empty()) return;
                 std::function<void()> job = std::move(queue_.front());
                 queue_.pop_front();
                 lock.unlock();
-                if (!job) return;
                 job();
             }
         }
@@ -96,8 +104,14 @@ private:
         std::mutex mutex_;
         std::condition_variable filled_;
         std::deque<std::function<void()>> queue_;
+        bool ending_ = false;
         std::thread thread_;  // the last member: it uses the others
     };
+
+    void one_less() {
+        const std::lock_guard lock(pending_mutex_);
+        if (--pending_ == 0) idle_.notify_all();
+    }
 
     std::mutex pending_mutex_;
     std::condition_variable idle_;
@@ -114,19 +128,30 @@ inline void run_on_all_lanes(job_runner& runner, const std::function<void(std::u
         std::uint32_t left = 0;
         std::exception_ptr failure;
     } shared;
-    shared.left = runner.concurrency();
-    for (std::uint32_t lane = 0, lanes = runner.concurrency(); lane < lanes; ++lane) {
-        runner.post(lane, [&shared, &work, lane] {
-            std::exception_ptr failure;
-            try {
-                work(lane);
-            } catch (...) {
-                failure = std::current_exception();
-            }
-            const std::lock_guard lock(shared.mutex);
-            if (failure && !shared.failure) shared.failure = std::move(failure);
-            if (--shared.left == 0) shared.done.notify_all();
-        });
+    const std::uint32_t lanes = runner.concurrency();
+    shared.left = lanes;
+    const auto ended = [&shared](std::uint32_t how_many, std::exception_ptr failure) {
+        const std::lock_guard lock(shared.mutex);
+        if (failure && !shared.failure) shared.failure = std::move(failure);
+        shared.left -= how_many;
+        if (shared.left == 0) shared.done.notify_all();
+    };
+    for (std::uint32_t lane = 0; lane < lanes; ++lane) {
+        try {
+            runner.post(lane, [&ended, &work, lane] {
+                std::exception_ptr failure;
+                try {
+                    work(lane);
+                } catch (...) {
+                    failure = std::current_exception();
+                }
+                ended(1, std::move(failure));
+            });
+        } catch (...) {
+            // Those that run already use what is ours.
+            ended(lanes - lane, std::current_exception());
+            break;
+        }
     }
     std::unique_lock lock(shared.mutex);
     shared.done.wait(lock, [&shared] { return shared.left == 0; });

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <new>
 #include <optional>
 #include <string>
 #include <utility>
@@ -212,6 +213,8 @@ inline asio::awaitable<std::optional<announce_response>> announcer::ask(std::str
         if (is_cancellation(error.code())) throw;
         // A tracker without an address of this family is no failure while the other one answers.
         if (last_error_.empty() || error.code() != errc::host_not_found) last_error_ = error.what();
+    } catch (const std::bad_alloc& error) {
+        last_error_ = error.what();
     }
     co_return response;
 }
@@ -219,11 +222,11 @@ inline asio::awaitable<std::optional<announce_response>> announcer::ask(std::str
 inline asio::awaitable<void> announcer::stopped() {
     started_ = false;
     if (!known_at_) co_return;
-    const std::string url = *std::exchange(known_at_, std::nullopt);
+    std::string url = *std::exchange(known_at_, std::nullopt);
     try {
-        co_await with_timeout(net_, options_.goodbye_timeout, last_words(url));
-    } catch (const std::system_error&) {
-        // The tracker will miss our announces and forget us.
+        co_await with_timeout(net_, options_.goodbye_timeout, last_words(std::move(url)));
+    } catch (...) {
+        caught_error();  // The tracker will miss our announces and forget us.
     }
 }
 

@@ -67,7 +67,8 @@ struct chat_message {
 };
 /// All wanted pieces are there.
 struct completed {};
-/// The torrent cannot go on, as its disk failed; nothing verified is lost. resume() tries again.
+/// The torrent cannot go on, as its disk failed or memory ran out (std::errc::not_enough_memory); nothing verified is
+/// lost. resume() tries again.
 struct failed {
     std::error_code code;
     std::string message;

@@ -1,10 +1,13 @@
 // Awaiting work that blocks - disk and hashing - while it runs on the pool.
 #pragma once
 
+#include <chrono>
 #include <exception>
 #include <functional>
 #include <memory>
+#include <new>
 #include <optional>
+#include <thread>
 #include <type_traits>
 #include <utility>
 
@@ -18,34 +21,48 @@ namespace cohort {
 
 namespace detail {
 
-/// Starts a job and resumes the waiting coroutine on its own executor afterwards.
-struct job_initiation {
-    job_runner* pool;
-    std::uint32_t lane;
+/// Has `then` called on `executor`, from a job that is over. Who waits for that would wait for ever without, so where
+/// there is no memory for it, this thread of the pool waits until there is.
+template <class Then>
+void post_result(const asio::any_io_executor& executor, Then then) {
+    for (;;) {
+        try {
+            return asio::post(executor, then);
+        } catch (const std::bad_alloc&) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        }
+    }
+}
 
-    template <class Handler>
-    void operator()(Handler handler, std::function<void()> work) const {
-        auto executor = asio::get_associated_executor(handler);
-        auto resume = std::make_shared<Handler>(std::move(handler));
-        auto alive = asio::make_work_guard(executor);
-        pool->post(lane, [work = std::move(work), resume = std::move(resume), alive = std::move(alive)]() mutable {
-            work();
-            auto ex = alive.get_executor();
-            asio::post(ex, [resume = std::move(resume)] { std::move (*resume)(); });
-        });
+/// A coroutine that waits for its job.
+struct job_waiter {
+    using handler = asio::async_result<asio::use_awaitable_t<>, void()>::handler_type;
+
+    void resume() { std::exchange(waiting, std::nullopt).value()(); }
+
+    std::optional<handler> waiting;
+};
+
+/// Leaves the coroutine with its waiter.
+struct job_initiation {
+    void operator()(job_waiter::handler handler, std::shared_ptr<job_waiter> waiter) const {
+        waiter->waiting.emplace(std::move(handler));
     }
 };
 
 }  // namespace detail
 
 /// Completes when `work()` has run on the pool; returns its result or throws its exception. A job cannot be cancelled
-/// halfway: cancelling takes effect at the caller's next co_await. So `work` may refer to the caller's locals.
+/// halfway: cancelling takes effect at the caller's next co_await. So `work` may refer to the caller's locals. Throws
+/// std::bad_alloc if there is no memory to begin with.
 template <class Work>
 asio::awaitable<std::invoke_result_t<Work&>> run_job(job_runner& pool, std::uint32_t lane, Work work) {
     using result = std::invoke_result_t<Work&>;
     std::conditional_t<std::is_void_v<result>, bool, std::optional<result>> value{};
     std::exception_ptr failure;
-    std::function<void()> job = [&] {
+    const asio::any_io_executor executor = co_await asio::this_coro::executor;
+    auto waiter = std::make_shared<detail::job_waiter>();
+    std::function<void()> job = [&, waiter, alive = asio::make_work_guard(executor)] {
         try {
             if constexpr (std::is_void_v<result>) {
                 work();
@@ -55,9 +72,18 @@ asio::awaitable<std::invoke_result_t<Work&>> run_job(job_runner& pool, std::uint
         } catch (...) {
             failure = std::current_exception();
         }
+        detail::post_result(alive.get_executor(), [waiter] { waiter->resume(); });
     };
-    const detail::job_initiation start{&pool, lane};
-    co_await asio::async_initiate<const asio::use_awaitable_t<>, void()>(start, asio::use_awaitable, std::move(job));
+    // From the post on nothing may throw, as the job has our locals: all that takes memory is done before, and so is
+    // the look at a cancellation that the co_await takes.
+    const detail::job_initiation keep;
+    auto done =
+        asio::async_initiate<const asio::use_awaitable_t<>, void()>(keep, asio::use_awaitable, std::move(waiter));
+    const bool throws = co_await asio::this_coro::throw_if_cancelled();
+    const asio::cancellation_state state = co_await asio::this_coro::cancellation_state;
+    if (throws && state.cancelled() != asio::cancellation_type::none) throw_cancelled();
+    pool.post(lane, std::move(job));
+    co_await std::move(done);
     if (failure) std::rethrow_exception(failure);
     if constexpr (!std::is_void_v<result>) co_return std::move(*value);
 }

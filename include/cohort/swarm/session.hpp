@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <new>
 #include <set>
 #include <string>
 #include <utility>
@@ -69,6 +70,7 @@ private:
     static constexpr std::size_t most_of_one_address = 8;  ///< newcomers at the same time
 
     asio::awaitable<void> accept_loop(listener& from);
+    void receive(std::unique_ptr<stream> link);
     asio::awaitable<void> greet(std::unique_ptr<stream> link);
     asio::awaitable<void> run_torrent(std::shared_ptr<torrent> one) { co_await one->run(); }
     asio::awaitable<void> stop_torrent(std::shared_ptr<torrent> one) { co_await one->stop(); }
@@ -81,7 +83,7 @@ private:
     std::vector<std::unique_ptr<listener>> listeners_;
     std::map<info_hash, std::shared_ptr<torrent>> torrents_;
     std::multiset<ip_address> newcomers_;  // accepted, and not introduced yet
-    std::unique_ptr<job_runner> pool_;  // its jobs use the torrents: it ends before them
+    std::unique_ptr<job_runner> pool_;     // its jobs use the torrents: it ends before them
     task_group tasks_;
 };
 
@@ -91,7 +93,12 @@ inline std::shared_ptr<torrent> session::add(metainfo info, torrent_options opti
     const torrent_surroundings around{net_, *files_, *pool_, id_, port(), families()};
     const auto added = std::make_shared<torrent>(around, std::move(info), std::move(options));
     torrents_.emplace(hash, added);
-    tasks_.spawn(run_torrent(added));
+    try {
+        tasks_.admit(run_torrent(added));
+    } catch (...) {
+        torrents_.erase(hash);
+        throw;
+    }
     return added;
 }
 
@@ -118,29 +125,42 @@ inline asio::awaitable<void> session::stop() {
 inline asio::awaitable<void> session::accept_loop(listener& from) {
     for (;;) {
         std::unique_ptr<stream> link = co_await from.accept();
-        // Beyond that somebody is flooding us: the newest goes, so that those who came first can finish. And nobody
-        // may take all places alone; but this machine may talk to itself.
-        const ip_address address = link->remote_endpoint().address;
-        const bool crowded = !address.is_loopback() && newcomers_.count(address) >= most_of_one_address;
-        if (crowded || newcomers_.size() >= options_.max_handshakes) continue;
-        newcomers_.insert(address);
-        tasks_.spawn(greet(std::move(link)));
+        try {
+            receive(std::move(link));
+        } catch (const std::bad_alloc&) {
+            // That one finds its connection closed, and may come again.
+        }
+    }
+}
+
+inline void session::receive(std::unique_ptr<stream> link) {
+    // Beyond that somebody is flooding us: the newest goes, so that those who came first can finish. And nobody may
+    // take all places alone; but this machine may talk to itself.
+    const ip_address address = link->remote_endpoint().address;
+    const bool crowded = !address.is_loopback() && newcomers_.count(address) >= most_of_one_address;
+    if (crowded || newcomers_.size() >= options_.max_handshakes) return;
+    const auto place = newcomers_.insert(address);
+    try {
+        tasks_.admit(greet(std::move(link)));
+    } catch (...) {
+        newcomers_.erase(place);
+        throw;
     }
 }
 
 /// Finds out which torrent a newcomer wants. Whatever it does wrong, the connection is closed and nothing is said.
 inline asio::awaitable<void> session::greet(std::unique_ptr<stream> link) {
-    auto connection = std::make_unique<peer_connection>(net_, std::move(link));
-    const endpoint from = connection->remote_endpoint();
-    const peer_connection::handshake_answer answer = [this, from](const info_hash& hash) {
-        const std::shared_ptr<torrent> wanted = find(hash);
-        return wanted ? wanted->greeting(from) : std::nullopt;
-    };
+    const endpoint from = link->remote_endpoint();
     try {
+        auto connection = std::make_unique<peer_connection>(net_, std::move(link));
+        const peer_connection::handshake_answer answer = [this, from](const info_hash& hash) {
+            const std::shared_ptr<torrent> wanted = find(hash);
+            return wanted ? wanted->greeting(from) : std::nullopt;
+        };
         const handshake theirs = co_await connection->handshake_as_listener(answer);
         if (const std::shared_ptr<torrent> wanted = find(theirs.hash)) wanted->adopt(std::move(connection), theirs);
-    } catch (const std::system_error&) {
-        // Nobody waits for this connection but the stranger who made it.
+    } catch (...) {
+        caught_error();  // Nobody waits for this connection but the stranger who made it.
     }
     newcomers_.erase(newcomers_.find(from.address));
 }

@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
+#include <new>
 #include <optional>
 #include <set>
 #include <string>
@@ -37,8 +39,9 @@ class swarm {
 public:
     struct handlers {
         std::function<void(torrent_event)> on_event;
-        std::function<void()> on_completed;  ///< the last wanted piece was verified
-        std::function<void()> on_change;     ///< a peer came or went
+        std::function<void()> on_completed;                  ///< the last wanted piece was verified
+        std::function<void()> on_change;                     ///< a peer came or went
+        std::function<void(std::exception_ptr)> on_failure;  ///< memory ran out: nothing more comes of this swarm
     };
 
     /// `known` are the addresses of the torrent; `listen_port` is told to peers.
@@ -73,15 +76,28 @@ public:
         return ours;
     }
 
-    /// Talks with a peer, whose handshake is over, until one side has enough. Completes with the reason; throws nothing
-    /// but bugs. Cancelling ends the conversation.
-    asio::awaitable<void> converse(std::unique_ptr<peer_connection> link, handshake theirs, bool incoming);
+    /// A peer whose handshake is over, to converse() with.
+    std::unique_ptr<peer> meet(std::unique_ptr<peer_connection> link, const handshake& theirs, bool incoming) {
+        link->begin(info_->layout(), theirs.fast);
+        return std::make_unique<peer>(next_key_++, std::move(link), theirs, incoming, net_.now());
+    }
+
+    /// Talks with a peer until one side has enough. Completes with the reason; throws nothing but bugs. Cancelling ends
+    /// the conversation.
+    asio::awaitable<void> converse(std::unique_ptr<peer> newcomer);
 
     /// Once a second: time-outs, keep-alives, and every ten seconds a round of choking.
-    void tick(time_point now);
+    void tick() {
+        change([this] { look_after_peers(); });
+    }
 
-    /// Priorities were changed: looks anew at who has what we want.
-    void wants_changed() { download_.wants_changed(); }
+    /// Changes the priorities of pieces, and looks anew at who has what we want.
+    void set_priorities(const std::vector<std::uint8_t>& wishes) {
+        change([&] {
+            for (piece_index piece = 0; piece < wishes.size(); ++piece) picker().set_priority(piece, wishes[piece]);
+            download_.wants_changed();
+        });
+    }
 
     /// What became of a piece that the content has hashed.
     void on_verdict(const piece_verdict& verdict);
@@ -93,11 +109,27 @@ private:
     static constexpr duration inactive_after = 600s;
     static constexpr duration keep_alive_interval = 100s;  // BEP 3: two minutes at most
     static constexpr duration rechoke_interval = 10s;      // BEP 3
+    /// What was queued quietly waits for so many ticks at most.
+    static constexpr std::uint64_t quiet_turns = 3;
     /// Two connections between the same peers that began closer together than this were dialled from both sides.
     static constexpr duration crossing = 10s;
     /// Requests that we take of one peer, told to it (BEP 10 `reqq`).
     static constexpr std::uint32_t request_queue = 2000;
 
+    /// All changes to what conversations have in common. One that memory does not suffice for leaves it contradicting
+    /// itself: then it was the last.
+    template <class Change>
+    void change(Change what) {
+        if (broken_) return;
+        try {
+            what();
+        } catch (const std::bad_alloc&) {
+            broken_ = true;
+            handlers_.on_failure(std::current_exception());
+        }
+    }
+
+    void look_after_peers();
     bool welcome(const peer& newcomer);
     bool replaces(const peer& newcomer, const peer& twin) const;
     bool crowded(const ip_address& address) const;
@@ -133,12 +165,14 @@ private:
     upload upload_;
     token_bucket download_limit_;
     content* content_ = nullptr;
+    bool broken_ = false;
     smart_ban suspects_;
     totals_by_peer& totals_;
     std::set<peer_id> banned_here_;  // peers of this machine, which all have one address
     std::set<endpoint> banned_ports_;
     peer_key next_key_ = 1;
     time_point next_rechoke_{};
+    std::uint64_t ticks_ = 0;
 };
 
 inline swarm::swarm(network& net, std::shared_ptr<const metainfo> info, peer_id ours, std::uint16_t listen_port,
@@ -161,24 +195,26 @@ inline swarm::swarm(network& net, std::shared_ptr<const metainfo> info, peer_id 
 
 // One conversation
 
-inline asio::awaitable<void> swarm::converse(std::unique_ptr<peer_connection> link, handshake theirs, bool incoming) {
-    link->begin(info_->layout(), theirs.fast);
-    peer self(next_key_++, std::move(link), theirs, incoming, net_.now());
-    if (!welcome(self)) co_return;
-    enter(self);
-    task_group writing(net_.executor());
-    writing.spawn(write_to(self));
+inline asio::awaitable<void> swarm::converse(std::unique_ptr<peer> newcomer) {
+    peer& self = *newcomer;
+    std::optional<task_group> writing;
     std::error_code reason;
     try {
+        if (!welcome(self)) co_return;
+        enter(self);
+        writing.emplace(net_.executor());
+        writing->admit(write_to(self));
         co_await read_from(self);
-    } catch (const std::system_error& error) {
-        reason = self.leaving ? self.leaving : error.code();
+    } catch (...) {
+        const std::error_code why = caught_error();
+        reason = self.leaving ? self.leaving : why;
     }
     self.connection->close();
     leave(self, is_cancellation(reason) ? make_error_code(errc::stopped) : reason);
+    if (!writing) co_return;
     co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
-    writing.cancel();
-    co_await writing.join();
+    writing->cancel();
+    co_await writing->join();
 }
 
 /// Whether the peer is taken; otherwise its address is dealt with.
@@ -222,8 +258,8 @@ inline void swarm::call_at(peer& p, const endpoint& address) {
 }
 
 inline void swarm::enter(peer& newcomer) {
-    peers_.emplace(newcomer.key, &newcomer);
     if (!newcomer.incoming) call_at(newcomer, newcomer.address);
+    peers_.emplace(newcomer.key, &newcomer);
     handlers_.on_event(event::peer_connected{newcomer.address, newcomer.id, newcomer.incoming});
     introduce(newcomer);
 }
@@ -242,16 +278,20 @@ inline void swarm::introduce(peer& to) {
 }
 
 inline void swarm::leave(peer& gone, std::error_code reason) {
-    peers_.erase(gone.key);
-    extensions_.left(gone);
-    download_.left(gone);
+    const bool was_here = peers_.erase(gone.key) > 0;
     // Of two connections with one peer the other may go on.
     const bool last = std::none_of(peers_.begin(), peers_.end(),
                                    [&](const auto& entry) { return entry.second->listens_at == gone.listens_at; });
     if (gone.listens_at && last) known_.closed(*gone.listens_at, net_.now());
-    totals_.gone(gone);
-    handlers_.on_event(event::peer_disconnected{gone.address, reason, gone.download.total(), gone.upload.total()});
-    handlers_.on_change();
+    if (!was_here) return;
+    extensions_.left(gone);
+    change([&] {
+        download_.left(gone);
+        totals_.gone(gone);
+        upload_.fill_slots();
+        handlers_.on_event(event::peer_disconnected{gone.address, reason, gone.download.total(), gone.upload.total()});
+        handlers_.on_change();
+    });
 }
 
 inline asio::awaitable<void> swarm::read_from(peer& from) {
@@ -260,8 +300,12 @@ inline asio::awaitable<void> swarm::read_from(peer& from) {
         co_await content_->room();
         co_await from.connection->room();
         const message_batch batch = co_await from.connection->receive();
-        for (const wire::message& message : batch.messages) handle(from, message, batch);
-        download_.end_of_batch(from);
+        const auto take = [&] {
+            for (const wire::message& message : batch.messages) handle(from, message, batch);
+            download_.end_of_batch(from);
+        };
+        change(take);
+        if (broken_) raise(errc::stopped);
         if (from.leaving) raise(from.leaving);
         const duration wait = download_limit_.wait(batch.bytes, net_.now());
         download_limit_.take(batch.bytes, net_.now());
@@ -283,9 +327,12 @@ inline asio::awaitable<void> swarm::write_to(peer& to) {
                 co_await to.connection->wait_for_outgoing();
             }
         }
-    } catch (const std::system_error& error) {
-        if (error.code() == errc::file_changed && content_ != nullptr) content_->shrunk();
-        if (!is_cancellation(error.code())) end(to, error.code());
+    } catch (...) {
+        const std::error_code why = caught_error();
+        if (!is_cancellation(why)) end(to, why);
+        if (why == errc::file_changed && content_ != nullptr) {
+            change([this] { content_->shrunk(); });
+        }
     }
 }
 
@@ -319,6 +366,8 @@ inline void swarm::handle(peer& from, const wire::message& message, const messag
         download_.on_pieces(from);
     } else if (std::holds_alternative<wire::interested>(message)) {
         upload_.on_interested(from);
+    } else if (std::holds_alternative<wire::not_interested>(message)) {
+        upload_.on_not_interested(from);
     } else if (std::holds_alternative<wire::choke>(message)) {
         download_.on_choke(from);
     } else if (const auto* const reject = std::get_if<wire::reject>(&message)) {
@@ -340,7 +389,9 @@ inline void swarm::on_extended(peer& from, const wire::extended& message) {
 
 // All conversations
 
-inline void swarm::tick(time_point now) {
+inline void swarm::look_after_peers() {
+    const time_point now = net_.now();
+    ++ticks_;
     for (const auto& [key, p] : peers_) {
         download_.tick(*p, now);
         if (p->connection->partial() == 0 || p->last_message > p->partial_since) p->partial_since = now;
@@ -350,7 +401,8 @@ inline void swarm::tick(time_point now) {
         if (nothing_to_do_with(*p)) p->leaving = errc::peer_useless;
         if (p->leaving) end(*p, p->leaving);
         if (now - p->last_sent >= keep_alive_interval) p->connection->queue(wire::keep_alive{});
-        if (!p->connection->nothing_queued()) p->connection->nudge();
+        // What may wait is said in turns: a message to everybody at once would be the work of a whole second.
+        if ((ticks_ + key) % quiet_turns == 0 && !p->connection->nothing_queued()) p->connection->nudge();
     }
     if (now < next_rechoke_) return;
     next_rechoke_ = now + rechoke_interval;
@@ -358,8 +410,10 @@ inline void swarm::tick(time_point now) {
 }
 
 inline void swarm::on_verdict(const piece_verdict& verdict) {
-    download_.on_verdict(verdict);
-    if (verdict.passed && !verdict.blocks.empty()) ban(suspects_.passed(verdict.piece, verdict.blocks));
+    change([&] {
+        download_.on_verdict(verdict);
+        if (verdict.passed && !verdict.blocks.empty()) ban(suspects_.passed(verdict.piece, verdict.blocks));
+    });
 }
 
 inline void swarm::on_verified(piece_index piece) {

@@ -96,6 +96,7 @@ public:
 
     void left(const peer& gone) override {
         const auto found = links_.find(gone.key);
+        if (found == links_.end()) return;  // there was no memory to take it in
         if (found->second.held) --held_;
         links_.erase(found);
     }

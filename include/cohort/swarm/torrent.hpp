@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <exception>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -65,7 +67,6 @@ public:
     void set_file_priorities(std::vector<std::uint8_t> priorities) {
         options_.file_priorities = std::move(priorities);
         prioritize();
-        swarm_->wants_changed();
         if (active_ && swarm_->picker().finished()) on_completed();
     }
 
@@ -91,7 +92,7 @@ public:
     }
     /// Goes on with such a peer. For the session.
     void adopt(std::unique_ptr<peer_connection> link, const handshake& theirs) {
-        if (active_) conversations_->spawn(swarm_->converse(std::move(link), theirs, true));
+        if (active_) conversations_->admit(swarm_->converse(swarm_->meet(std::move(link), theirs, true)));
     }
 
 private:
@@ -109,7 +110,8 @@ private:
         goal_ = g;
         changed_.notify();
     }
-    void fail(std::error_code code, const std::string& message);
+    void fail(const std::exception_ptr& why);
+    asio::awaitable<void> vital(asio::awaitable<void> part);
     asio::awaitable<void> run_active();
     asio::awaitable<bool> open();
     asio::awaitable<void> take_part();
@@ -138,6 +140,8 @@ private:
     goal goal_ = goal::running;
     torrent_state state_ = torrent_state::checking;
     std::optional<std::system_error> failure_;  // until resume()
+    // Made while there is some.
+    const std::system_error out_of_memory_{std::make_error_code(std::errc::not_enough_memory)};
     bool ended_ = false;
     std::uint64_t downloaded_before_ = 0;  // in earlier activations
     std::uint64_t uploaded_before_ = 0;
@@ -177,17 +181,16 @@ inline torrent::torrent(torrent_surroundings around, metainfo info, torrent_opti
 // Life
 
 inline asio::awaitable<void> torrent::run() {
-    bool cancelled = false;
-    while (goal_ != goal::stopped && !cancelled) {
+    std::exception_ptr interrupted;  // by a cancellation
+    while (goal_ != goal::stopped && !interrupted) {
         try {
             if (goal_ == goal::running && !failure_) {
                 co_await run_active();
             } else {
                 co_await changed_.wait();
             }
-        } catch (const std::system_error& error) {
-            if (!is_cancellation(error.code())) throw;
-            cancelled = true;
+        } catch (...) {
+            interrupted = std::current_exception();
         }
     }
     goal_ = goal::stopped;
@@ -195,26 +198,30 @@ inline asio::awaitable<void> torrent::run() {
     ended_ = true;
     events_.push(event::stopped{});
     changed_.notify();
-    if (cancelled) throw_cancelled();
+    if (interrupted) std::rethrow_exception(interrupted);
 }
 
 /// From the look at the files to the last word to the tracker. Ends when another goal is set, the disk failed, or on
 /// cancellation - then by throwing, but in every case in good order.
 inline asio::awaitable<void> torrent::run_active() {
-    make_swarm();
     broken_ = false;
     bool cancelled = false;
     try {
+        make_swarm();
         const bool opened = co_await open();
         if (opened) co_await take_part();
-    } catch (const std::system_error& error) {
-        cancelled = is_cancellation(error.code());
-        if (!cancelled) fail(error.code(), error.what());
+    } catch (...) {
+        cancelled = is_cancellation(caught_error());
+        if (!cancelled) fail(std::current_exception());
     }
+    // There may have been no memory to say so.
+    const asio::cancellation_state state = co_await asio::this_coro::cancellation_state;
+    cancelled = cancelled || state.cancelled() != asio::cancellation_type::none;
     co_await asio::this_coro::reset_cancellation_state(asio::enable_terminal_cancellation());
     try {
         co_await shielded(close());
-    } catch (const std::system_error&) {
+    } catch (...) {
+        caught_error();
         cancelled = true;
     }
     if (cancelled) throw_cancelled();
@@ -225,15 +232,17 @@ inline asio::awaitable<void> torrent::run_active() {
 }
 
 inline void torrent::make_swarm() {
+    auto fresh = std::make_unique<swarm>(
+        around_.net, info_, around_.id, around_.port, options_.swarm, known_, totals_,
+        swarm::handlers{[this](torrent_event what) { events_.push(std::move(what)); }, [this] { on_completed(); },
+                        [this] { dial_some(); }, [this](const std::exception_ptr& why) { fail(why); }});
+    if (chat_) fresh->speak(*chat_);
     if (swarm_) {
         downloaded_before_ += swarm_->downloads().downloaded();
         wasted_before_ += swarm_->downloads().wasted();
         uploaded_before_ += swarm_->uploads().uploaded();
     }
-    swarm_ = std::make_unique<swarm>(around_.net, info_, around_.id, around_.port, options_.swarm, known_, totals_,
-                                     swarm::handlers{[this](torrent_event what) { events_.push(std::move(what)); },
-                                                     [this] { on_completed(); }, [this] { dial_some(); }});
-    if (chat_) swarm_->speak(*chat_);
+    swarm_ = std::move(fresh);
 }
 
 /// Looks at what is on the disk. False if another goal was set meanwhile.
@@ -255,37 +264,49 @@ inline asio::awaitable<bool> torrent::open() {
 
 inline void torrent::prioritize() {
     if (options_.file_priorities.empty()) return;
-    const std::vector<std::uint8_t> wishes = piece_priorities(*info_, options_.file_priorities);
-    for (piece_index piece = 0; piece < wishes.size(); ++piece) swarm_->picker().set_priority(piece, wishes[piece]);
+    swarm_->set_priorities(piece_priorities(*info_, options_.file_priorities));
 }
 
 inline asio::awaitable<void> torrent::take_part() {
     content_ = std::make_unique<content>(
         around_.net.executor(), around_.pool, files_, info_, journal_,
         content::handlers{[this](const piece_verdict& verdict) { swarm_->on_verdict(verdict); },
-                          [this](std::error_code code, const std::string& message) { fail(code, message); }});
+                          [this](const std::exception_ptr& why) { fail(why); }});
     swarm_->use(content_.get());
     conversations_ = std::make_unique<task_group>(around_.net.executor());
+    task_group loops(around_.net.executor());
     active_ = true;
     state_ = torrent_state::downloading;
     events_.push(event::started{status().have});
     if (swarm_->picker().finished()) on_completed();
 
-    task_group loops(around_.net.executor());
-    loops.spawn(tick_loop());
-    loops.spawn(checkpoint_loop());
-    loops.spawn(announcer_.run());
-    dial_some();
-    bool cancelled = false;
+    std::exception_ptr failed;
     try {
+        loops.admit(vital(tick_loop()));
+        loops.admit(vital(checkpoint_loop()));
+        loops.admit(vital(announcer_.run()));
+        dial_some();
         while (goal_ == goal::running && !broken_) co_await changed_.wait();
-    } catch (const std::system_error&) {
-        cancelled = true;
+    } catch (...) {
+        failed = std::current_exception();
     }
     active_ = false;
+    const asio::cancellation_state state = co_await asio::this_coro::cancellation_state;
+    const bool cancelled = state.cancelled() != asio::cancellation_type::none;
     co_await asio::this_coro::reset_cancellation_state(asio::enable_terminal_cancellation());
     co_await shielded(end_all(loops));
     if (cancelled) throw_cancelled();
+    if (failed) std::rethrow_exception(failed);
+}
+
+/// A part of the torrent that it cannot do without: if it fails, so does the torrent.
+inline asio::awaitable<void> torrent::vital(asio::awaitable<void> part) {
+    try {
+        co_await std::move(part);
+    } catch (...) {
+        if (is_cancellation(caught_error())) throw;
+        fail(std::current_exception());
+    }
 }
 
 inline asio::awaitable<void> torrent::end_all(task_group& loops) {
@@ -312,21 +333,32 @@ inline asio::awaitable<void> torrent::close() {
     };
     try {
         co_await run_job(around_.pool, 0, settle);
-    } catch (const std::system_error& error) {
-        fail(error.code(), error.what());
+    } catch (...) {
+        fail(std::current_exception());
     }
     journal_.reset();
     files_.reset();
     co_await announcer_.stopped();
 }
 
-inline void torrent::fail(std::error_code code, const std::string& message) {
+/// Throws nothing but bugs.
+inline void torrent::fail(const std::exception_ptr& why) {
     if (std::exchange(broken_, true)) return;
-    // Messages from a what() end with the code's own words, which system_error adds once more.
-    const std::string words = ": " + code.message();
-    failure_.emplace(code, message.ends_with(words) ? message.substr(0, message.size() - words.size()) : message);
+    try {
+        std::rethrow_exception(why);
+    } catch (const std::system_error& error) {
+        failure_ = error;
+    } catch (const std::bad_alloc&) {
+        failure_ = out_of_memory_;
+    }
     state_ = torrent_state::failed;
-    events_.push(event::failed{code, failure_->what()});
+    event::failed news{failure_->code(), {}};
+    try {
+        news.message = failure_->what();
+    } catch (const std::bad_alloc&) {
+        news.message.clear();  // the code says it
+    }
+    events_.push(std::move(news));
     changed_.notify();
 }
 
@@ -368,24 +400,24 @@ inline void torrent::dial_some() {
         const auto address = known_.next_to_dial(net.now(), net.random());
         if (!address) return;
         dials_.take(1, net.now());
+        conversations_->admit(dial(*address));
         known_.dialled(*address);
-        conversations_->spawn(dial(*address));
     }
 }
 
 inline asio::awaitable<void> torrent::dial(endpoint address) {
     network& net = around_.net;
-    std::unique_ptr<peer_connection> link;
-    handshake theirs;
+    std::unique_ptr<peer> newcomer;
     ++dialling_;
     std::error_code failed;
     try {
         std::unique_ptr<stream> raw = co_await with_timeout(net, dial_timeout, net.connect(address));
-        link = std::make_unique<peer_connection>(net, std::move(raw));
+        auto link = std::make_unique<peer_connection>(net, std::move(raw));
         const handshake ours = swarm_->greeting();
-        theirs = co_await link->handshake_as_dialler(ours);
-    } catch (const std::system_error& error) {
-        failed = error.code();
+        const handshake theirs = co_await link->handshake_as_dialler(ours);
+        newcomer = swarm_->meet(std::move(link), theirs, false);
+    } catch (...) {
+        failed = caught_error();
     }
     --dialling_;
     if (failed == errc::self_connection) known_.exclude(address);
@@ -393,13 +425,13 @@ inline asio::awaitable<void> torrent::dial(endpoint address) {
         known_.failed(address, net.now());
         co_return;
     }
-    co_await swarm_->converse(std::move(link), theirs, false);
+    co_await swarm_->converse(std::move(newcomer));
 }
 
 inline asio::awaitable<void> torrent::tick_loop() {
     for (;;) {
         co_await around_.net.sleep_for(1s);
-        swarm_->tick(around_.net.now());
+        swarm_->tick();
         dial_some();
     }
 }
@@ -409,16 +441,11 @@ inline asio::awaitable<void> torrent::checkpoint_loop() {
     time_point due = around_.net.now() + checkpoint_interval;
     for (;;) {
         co_await around_.net.sleep_for(sign_of_life_interval);
-        try {
-            co_await content_->sign_of_life();
-            if (around_.net.now() < due) continue;
-            due = around_.net.now() + checkpoint_interval;
-            const std::uint64_t have = status().have;
-            if (std::exchange(safe, have) != have) co_await content_->checkpoint();
-        } catch (const std::system_error& error) {
-            if (is_cancellation(error.code())) throw;
-            fail(error.code(), error.what());
-        }
+        co_await content_->sign_of_life();
+        if (around_.net.now() < due) continue;
+        due = around_.net.now() + checkpoint_interval;
+        const std::uint64_t have = status().have;
+        if (std::exchange(safe, have) != have) co_await content_->checkpoint();
     }
 }
 

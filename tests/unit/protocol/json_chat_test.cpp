@@ -64,6 +64,7 @@ std::vector<chat::message> all_messages() {
         chat::entries{{entry_of(1, chat::text{"hi \"there\"\n"}), entry_of(2, chat::unknown_body{77, {0, 255}})}},
         chat::entries{},
         chat::have{room, 12, {{alice, 3, hash}, {bob, max_clock, hash}}},
+        chat::have{room, 12, {}, true},
         chat::received{room, 3},
         chat::read{room, {{alice, 3}}},
         chat::typing{room, true},

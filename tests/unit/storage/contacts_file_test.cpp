@@ -95,6 +95,27 @@ TEST_CASE("A51: contacts that cannot be written stay as they were, in the file t
     CHECK(f.open().size() == 2);
 }
 
+TEST_CASE("A51: somebody who was met while the disk was full is known at once, and kept when there is room") {
+    fixture f;
+    contacts_file file = f.open();
+    f.d.bytes_left = 0;
+    const contact carol{"carol", key_of(3), false, {}};
+    CHECK_THROWS_AS(file.put(carol), std::system_error);
+    file.note(carol);
+    file.note({"bad:name", key_of(4), false, {}});
+    CHECK(file.all() == std::vector{carol});
+    CHECK_THROWS_AS(file.keep(), std::system_error);
+    CHECK_THROWS_AS(file.put(carol), std::system_error);
+    CHECK(f.open().size() == 0);
+    f.d.bytes_left = 1'000'000;
+    SUBCASE("by itself") { file.keep(); }
+    SUBCASE("when it comes again") { file.put(carol); }
+    SUBCASE("with the next one") { file.put({"dave", key_of(5), false, {}}); }
+    CHECK(f.open().all() == file.all());
+    f.d.bytes_left = 0;
+    file.keep();  // there is nothing left to write
+}
+
 TEST_CASE("A52: damaged contacts are not forgotten silently: the file is named, and kept") {
     fixture f;
     const std::string key(64, 'a');

@@ -34,15 +34,20 @@ struct download_to_disk {
         files->create();
         where.emplace(net.executor(), pool, files, info, journal,
                       content::handlers{[this](const piece_verdict& one) { verdicts.push_back(one); },
-                                        [this](std::error_code code, const std::string& message) {
-                                            failures.push_back(code);
-                                            words = message;
-                                        }});
+                                        [this](const std::exception_ptr& why) { note(why); }});
     }
 
     byte_view piece(piece_index index) const {
         const piece_layout layout = info->layout();
         return byte_view(bytes).subspan(layout.offset(index), layout.piece_size(index));
+    }
+    void note(const std::exception_ptr& why) {
+        try {
+            std::rethrow_exception(why);
+        } catch (const std::system_error& error) {
+            failures.push_back(error.code());
+            words = error.what();
+        }
     }
     void write_piece(piece_index index) { where->write(index, 0, {piece(index)}, nullptr); }
 

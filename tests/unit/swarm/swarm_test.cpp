@@ -32,9 +32,10 @@ struct bare_swarm {
         files->create();
         where.emplace(net.executor(), pool, files, info, nullptr,
                       content::handlers{[this](const piece_verdict& one) { it->on_verdict(one); },
-                                        [](std::error_code, const std::string&) {}});
+                                        [](const std::exception_ptr&) {}});
         it.emplace(net, info, id_of("us"), 6881, swarm_options{}, known, totals,
-                   swarm::handlers{[this](torrent_event one) { events.push_back(std::move(one)); }, [] {}, [] {}});
+                   swarm::handlers{[this](torrent_event one) { events.push_back(std::move(one)); }, [] {}, [] {},
+                                   [](const std::exception_ptr&) {}});
         it->use(&*where);
     }
 
@@ -42,7 +43,7 @@ struct bare_swarm {
         stream_pair pair = co_await tcp_pair(net);
         auto link = std::make_unique<peer_connection>(net, std::move(pair.second));
         const handshake theirs = greeting_of(info->hash, name);
-        conversations.spawn(it->converse(std::move(link), theirs, true));
+        conversations.spawn(it->converse(it->meet(std::move(link), theirs, true)));
         co_return std::make_shared<scripted_peer>(net, std::move(pair.first));
     }
 
