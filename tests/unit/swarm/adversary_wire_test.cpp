@@ -239,8 +239,8 @@ TEST_CASE("A11: a have out of range ends the connection, a flood of the same one
             const auto request = co_await chatty->expect<wire::request>();
             CHECK(request.range.piece < 3);
             chatty->say_block(leecher.content.honest(), request.range);
+            co_await chatty->flush();
         }
-        co_await chatty->flush();
         co_await chatty->expect<wire::not_interested>();
         CHECK(chatty->requests() == 12);
         CHECK(chatty->asked.size() == 12);
