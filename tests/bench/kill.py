@@ -30,7 +30,7 @@ class Seeder:
     def __init__(self, t, torrent, path):
         self.trace = t.folder / "seeder.trace"
         more = ["--upload-limit", 5_000_000, "--trace", self.trace]
-        roles.start_seeder(t, torrent, path, announced=True, more=more)
+        self.process = roles.start_seeder(t, torrent, path, more=more)
 
     def links(self):
         """(bytes sent, monotonic time of the first request) of each link over which anything was requested."""
@@ -51,8 +51,7 @@ class Seeder:
 def _(t):
     chance = random.Random(SEED)
     path = content.write_tree(t.folder / "seed" / "content", 64 * MIB)
-    tracker = roles.Tracker(t)
-    torrent = roles.make_torrent(t, path, trackers=[tracker.http], piece_length=256 * 1024)
+    torrent = roles.make_torrent(t, path, piece_length=256 * 1024)
     seeder = Seeder(t, torrent, path)
     kills, rounds, began, had = 0, 0, [], []
     while kills < KILLS:
@@ -60,7 +59,7 @@ def _(t):
         folder = t.folder / f"out{rounds}"
         while True:
             began.append(time.monotonic())
-            leecher = roles.start_leecher(t, torrent, folder)
+            leecher = roles.start_leecher(t, torrent, folder, peers=[seeder.process])
             had.append((rounds, leecher.wait_event("started", 20)["have"]))
             try:
                 leecher.wait(chance.uniform(0.05, 0.9))
