@@ -4,6 +4,8 @@
 Arguments:  [--no-compile]  leave out the compiler.
 """
 
+# deadline: 900
+
 import concurrent.futures
 import os
 import pathlib
