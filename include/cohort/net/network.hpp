@@ -13,6 +13,7 @@
 #include <cohort/core/time.hpp>
 #include <cohort/net/asio.hpp>
 #include <cohort/net/calendar.hpp>
+#include <cohort/net/datagram_batch.hpp>
 #include <cohort/net/stream.hpp>
 
 namespace cohort {
@@ -43,6 +44,20 @@ public:
     virtual asio::awaitable<arrival> receive(byte_span into) = 0;
     /// Completes when the datagram was handed over; one that cannot be sent now is lost, as datagrams may be.
     virtual asio::awaitable<void> send(endpoint to, byte_view bytes) = 0;
+
+    /// The same for many. Receiving adds at least one to `into`, where there must be room, and not more than are there.
+    virtual asio::awaitable<void> receive_many(datagram_batch& into) {
+        const byte_span room = into.room();
+        const arrival one = co_await receive(room);
+        into.add(one.from, one.size);
+    }
+    virtual asio::awaitable<void> send_many(const datagram_batch& all) {
+        for (std::size_t i = 0; i < all.size(); ++i) {
+            const endpoint to = all.address(i);
+            const byte_view bytes = all.bytes(i);
+            co_await send(to, bytes);
+        }
+    }
     virtual endpoint local_endpoint() const = 0;
     virtual void close() noexcept = 0;
 };

@@ -8,9 +8,9 @@
 #include <cohort/net/asio_address.hpp>
 #include <cohort/net/network.hpp>
 #include <cohort/net/tcp_stream.hpp>
+#include <cohort/net/udp_socket.hpp>
 
 #include <asio/ip/tcp.hpp>
-#include <asio/ip/udp.hpp>
 #include <asio/ip/v6_only.hpp>
 
 namespace cohort {
@@ -57,49 +57,6 @@ public:
 private:
     asio::ip::tcp::acceptor acceptor_;
     asio::steady_timer pause_;
-};
-
-class udp_socket final : public datagram_socket {
-public:
-    udp_socket(const asio::any_io_executor& executor, endpoint at) : socket_(executor) {
-        const auto address = to_asio<asio::ip::udp>(at);
-        std::error_code error;
-        socket_.open(address.protocol(), error);
-        if (!error && at.address.is_v6()) socket_.set_option(asio::ip::v6_only(true), error);
-        if (!error) socket_.bind(address, error);
-        if (error) raise(standard_error(error), "cannot bind UDP " + at.to_string());
-    }
-
-    asio::awaitable<arrival> receive(byte_span into) override {
-        asio::ip::udp::endpoint from;
-        const asio::mutable_buffer target = asio::buffer(into.data(), into.size());
-        for (;;) {
-            if (!socket_.is_open()) throw_cancelled();
-            const auto result = co_await socket_.async_receive_from(target, from, as_result);
-            const auto& [error, size] = result;
-            if (error == asio::error::connection_refused || error == asio::error::connection_reset) continue;
-            if (error) throw std::system_error(standard_error(error));
-            arrival out{size, from_asio(from)};
-            co_return out;
-        }
-    }
-
-    asio::awaitable<void> send(endpoint to, byte_view bytes) override {
-        const auto target = to_asio<asio::ip::udp>(to);
-        const asio::const_buffer source = asio::buffer(bytes.data(), bytes.size());
-        const auto result = co_await socket_.async_send_to(source, target, as_result);
-        if (is_cancellation(std::get<0>(result))) throw_cancelled();
-    }
-
-    endpoint local_endpoint() const override { return from_asio(socket_.local_endpoint()); }
-
-    void close() noexcept override {
-        std::error_code ignored;
-        socket_.close(ignored);
-    }
-
-private:
-    asio::ip::udp::socket socket_;
 };
 
 }  // namespace detail

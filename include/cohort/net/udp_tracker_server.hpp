@@ -85,15 +85,23 @@ public:
 private:
     /// Longer requests than this have no meaning: 74 hashes, or an announce with the longest URL that anybody uses.
     static constexpr std::size_t packet_max = 2048;
+    static constexpr std::size_t most_at_once = 64;
 
     asio::awaitable<void> serve(datagram_socket& socket) {
-        std::vector<std::uint8_t> packet(packet_max);
-        std::vector<std::uint8_t> answer(udp_tracker::answer_size_max);
+        datagram_batch packets(most_at_once, packet_max);
+        datagram_batch answers(most_at_once, udp_tracker::answer_size_max);
         for (;;) {
-            const auto got = co_await socket.receive(packet);
-            const std::size_t size = respond(byte_view(packet).first(got.size), got.from, answer);
-            const byte_view out = byte_view(answer).first(size);
-            if (size > 0) co_await socket.send(got.from, out);
+            packets.clear();
+            co_await socket.receive_many(packets);
+            answers.clear();
+            for (std::size_t i = 0; i < packets.size(); ++i) {
+                const endpoint& from = packets.address(i);
+                const std::size_t size = respond(packets.bytes(i), from, answers.room());
+                if (size > 0) answers.add(from, size);
+            }
+            co_await socket.send_many(answers);
+            // Neither of these waits in a flood, and others have work too.
+            co_await asio::post(net_.executor(), asio::use_awaitable);
         }
     }
 

@@ -127,6 +127,35 @@ asio::awaitable<void> exchange_datagrams(network& net) {
     }
 }
 
+asio::awaitable<void> exchange_batches(network& net) {
+    for (const ip_address& address : {ip_address::loopback_v4(), loopback_v6}) {
+        auto a = net.bind_udp({address, 0});
+        auto b = net.bind_udp({address, 0});
+        datagram_batch out(100, 8);
+        for (std::uint8_t i = 0; i < 100; ++i) {
+            // Every third to a port where nobody is, which is no matter of the others.
+            const endpoint to = i % 3 == 2 ? endpoint{address, 0} : b->local_endpoint();
+            std::fill_n(out.room().begin(), 8, i);
+            out.add(to, i % 8 + 1u);
+        }
+        co_await a->send_many(out);
+        datagram_batch in(50, 4);
+        std::vector<byte_vector> came;
+        while (came.size() < 67) {
+            in.clear();
+            co_await b->receive_many(in);
+            CHECK(in.size() <= 50);
+            for (std::size_t i = 0; i < in.size(); ++i) {
+                CHECK(in.address(i) == a->local_endpoint());
+                came.emplace_back(in.bytes(i).begin(), in.bytes(i).end());
+            }
+        }
+        for (std::uint8_t i = 0, at = 0; i < 100; ++i) {
+            if (i % 3 != 2) CHECK(came[at++] == byte_vector(std::min(i % 8 + 1u, 4u), i));
+        }
+    }
+}
+
 /// What one destination refused does not disturb the others.
 asio::awaitable<void> survive_refusal(network& net) {
     auto a = net.bind_udp({ip_address::loopback_v4(), 0});
@@ -148,16 +177,19 @@ asio::awaitable<void> survive_refusal(network& net) {
     }
 }
 
-asio::awaitable<void> end_receive(network& net, std::error_code& cancelled, std::error_code& closed) {
+asio::awaitable<void> receive_one(datagram_socket& from, byte_span into) { co_await from.receive(into); }
+
+asio::awaitable<void> end_receive(network& net, bool many, std::error_code& cancelled, std::error_code& closed) {
     auto socket = net.bind_udp({ip_address::loopback_v4(), 0});
     byte_vector buffer(10);
     task_group tasks(net.executor());
-    tasks.spawn(test::store_error(cancelled, socket->receive(buffer)));
+    datagram_batch batch(2, 10);
+    tasks.spawn(test::store_error(cancelled, many ? socket->receive_many(batch) : receive_one(*socket, buffer)));
     co_await asio::post(net.executor(), asio::use_awaitable);
     tasks.cancel();
     co_await tasks.join();
     task_group others(net.executor());
-    others.spawn(test::store_error(closed, socket->receive(buffer)));
+    others.spawn(test::store_error(closed, many ? socket->receive_many(batch) : receive_one(*socket, buffer)));
     co_await asio::post(net.executor(), asio::use_awaitable);
     socket->close();
     co_await others.join();
@@ -215,14 +247,20 @@ TEST_CASE("running out of descriptors is waited out") { test::run(&starve_accept
 
 TEST_CASE("datagrams arrive with their sender, cut to the buffer") { test::run(&exchange_datagrams); }
 
+TEST_CASE("datagrams go and come many at once, in order, and one that cannot be sent is left out") {
+    test::run(&exchange_batches);
+}
+
 TEST_CASE("a datagram that nobody takes disturbs no other") { test::run(&survive_refusal); }
 
 TEST_CASE("a pending receive ends by cancelling it or closing its socket") {
-    std::error_code cancelled;
-    std::error_code closed;
-    test::run([&](network& net) { return end_receive(net, cancelled, closed); });
-    CHECK(is_cancellation(cancelled));
-    CHECK(is_cancellation(closed));
+    for (const bool many : {false, true}) {
+        std::error_code cancelled;
+        std::error_code closed;
+        test::run([&](network& net) { return end_receive(net, many, cancelled, closed); });
+        CHECK(is_cancellation(cancelled));
+        CHECK(is_cancellation(closed));
+    }
 }
 
 TEST_CASE("names and literals resolve, and unknown names fail as such") { test::run(&resolve_names); }
