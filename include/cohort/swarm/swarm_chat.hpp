@@ -19,7 +19,6 @@
 #include <vector>
 
 #include <cohort/core/error.hpp>
-#include <cohort/net/calendar.hpp>
 #include <cohort/net/network.hpp>
 #include <cohort/policy/swarm_gossip.hpp>
 #include <cohort/protocol/json_chat.hpp>
@@ -53,7 +52,7 @@ public:
           self_(std::move(self)),
           gossip_(hash),
           // The calendar, so that numbers go on from those of an earlier run.
-          last_seq_(static_cast<std::uint64_t>(std::max<std::int64_t>(calendar_now(), 2))),
+          last_seq_(static_cast<std::uint64_t>(std::max<std::int64_t>(net.calendar(), 2))),
           last_hash_{gossip_.room().bytes} {
         add_own(chat::room_join{swarm_room(hash), name});
     }
@@ -128,7 +127,7 @@ private:
         chat_entry next;
         next.conversation = gossip_.room();
         next.seq = next.clock = ++last_seq_;
-        next.time_ms = calendar_now();
+        next.time_ms = net_.calendar();
         next.prev = last_hash_;
         next.body = std::move(body);
         std::error_code wrong;
@@ -197,7 +196,7 @@ inline swarm_talk_maker swarm_chat(swarm_chat_options options) {
     if (!is_chat_name(options.name)) raise(errc::name_invalid, options.name);
     return [options = std::move(options)](network& net, const info_hash& hash,
                                           std::function<void(torrent_event)> told) -> std::unique_ptr<swarm_talk> {
-        identity self = options.seed ? identity(*options.seed) : identity::random();
+        identity self = options.seed ? identity(*options.seed) : identity::random(secrets_of(net));
         return std::make_unique<detail::swarm_chat_room>(net, hash, std::move(self), options.name, std::move(told));
     };
 }
