@@ -55,7 +55,7 @@ asio::awaitable<void> first_tracker_dies(sim_swarm& of) {
 }  // namespace
 
 TEST_CASE("swarm rules: who gives nothing gets less where giving is rewarded, and no less where it is not") {
-    for (const std::uint64_t seed : {1, 2}) {
+    for (const std::uint64_t seed : {1u, 2u}) {
         INFO("seed " << seed);
         CHECK(price_of_riding(examples::choking::tit_for_tat, seed) > 1.03);
     }
@@ -63,7 +63,7 @@ TEST_CASE("swarm rules: who gives nothing gets less where giving is rewarded, an
 }
 
 TEST_CASE("swarm rules: when the last seeder goes as soon as it gave every piece once, none is lost") {
-    for (const std::uint64_t seed : {1, 2, 3}) {
+    for (const std::uint64_t seed : {1u, 2u, 3u}) {
         INFO("seed " << seed);
         play_options how;
         how.peers = 12;
