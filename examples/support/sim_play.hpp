@@ -157,11 +157,7 @@ inline void swarm_play::make_info() {
         const byte_view bytes = byte_view(*content_).subspan(layout.offset(piece), layout.piece_size(piece));
         draft.piece_hashes.push_back(sha1_of(bytes));
     }
-    std::error_code error;
-    const byte_vector dict = write_info(draft);
-    auto info = parse_info(dict, error);
-    if (!info) raise(error);
-    info_ = std::move(*info);
+    info_ = metainfo_of(draft);
 }
 
 inline void swarm_play::begin_tracker() {

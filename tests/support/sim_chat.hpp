@@ -13,7 +13,8 @@
 #include <cohort/net/task_group.hpp>
 #include <cohort/sim/disk.hpp>
 #include <cohort/sim/world.hpp>
-#include <cohort/tracker.hpp>
+
+#include "support/sim_world.hpp"
 
 namespace cohort::test {
 
@@ -39,29 +40,11 @@ public:
         std::map<std::string, int> heard;  // how often each message to it alone was shown
     };
 
-    explicit sim_chat(std::uint64_t seed_of_all) : seed(seed_of_all), world(seed) {
-        tracker_host_ = &world.add_host();
-        url_ = "http://" + tracker_host_->address().to_string() + ":6969";
-        start_tracker();
-    }
+    explicit sim_chat(std::uint64_t seed_of_all) : seed(seed_of_all), world(seed), tracker_(world.add_host()) {}
 
-    sim::host& tracker_host() { return *tracker_host_; }
-    void start_tracker() {
-        tracker_options how;
-        how.host = tracker_host_->address().to_string();
-        how.interval = 60s;
-        how.min_interval = 10s;
-        tracker_ = std::make_unique<tracker>(*tracker_host_, std::move(how));
-        tracking_ = std::make_unique<task_group>(tracker_host_->executor());
-        tracking_->spawn(track(*tracker_));
-    }
-    /// Ends it; what it knew is gone.
-    asio::awaitable<void> stop_tracker() {
-        if (!tracker_) co_return;
-        tracking_->cancel();
-        co_await tracking_->join();
-        tracker_.reset();
-    }
+    sim::host& tracker_host() { return tracker_.host; }
+    void start_tracker() { tracker_.start(); }
+    asio::awaitable<void> stop_tracker() { return tracker_.stop(); }
 
     person& add(const sim::access& at) { return add_at(world.add_host(at), false); }
     person& add_at(sim::host& where, bool behind_router) {
@@ -83,7 +66,7 @@ public:
         chat_options how;
         how.name = it.name;
         how.home = "/home";
-        how.tracker = url_;
+        how.tracker = tracker_.root();
         how.addresses = {it.host->address()};
         how.port = 9000;
         how.seed.emplace();
@@ -122,7 +105,7 @@ public:
     asio::awaitable<void> converged() {
         speaking_ = false;
         for (;;) {
-            co_await tracker_host_->sleep_for(5s);
+            co_await tracker_.host.sleep_for(5s);
             why_not.clear();
             co_await compare_rooms();
             for (const auto& a : people)
@@ -141,10 +124,7 @@ public:
             failure = std::current_exception();
         }
         world.run(end());
-        // What was on its way arrives where nobody is any more, and that is all.
-        world.run(tracker_host_->sleep_for(10min));
-        CHECK(world.time().idle());
-        for (const auto& one : world.hosts()) CHECK(one->is_quiet());
+        check_nothing_left(world);
         if (failure) std::rethrow_exception(failure);
     }
 
@@ -156,7 +136,6 @@ public:
     std::string why_not;  ///< what kept converged() from completing, when it looked last
 
 private:
-    static asio::awaitable<void> track(tracker& one) { co_await one.run(); }
     static asio::awaitable<void> run_node(chat_node& one) { co_await one.run(); }
 
     asio::awaitable<void> listen(person& it) {
@@ -265,10 +244,7 @@ public:
     std::vector<std::string> warnings;
 
 private:
-    sim::host* tracker_host_ = nullptr;
-    std::unique_ptr<tracker> tracker_;
-    std::unique_ptr<task_group> tracking_;
-    std::string url_;
+    sim_tracker tracker_;
     bool speaking_ = true;
 };
 

@@ -8,47 +8,14 @@
 #include <vector>
 
 #include <cohort/net/task_group.hpp>
-#include <cohort/protocol/metainfo_write.hpp>
 #include <cohort/sim/disk.hpp>
 #include <cohort/sim/world.hpp>
 #include <cohort/swarm/session.hpp>
-#include <cohort/tracker.hpp>
 
+#include "support/sim_world.hpp"
 #include "support/test_content.hpp"
 
 namespace cohort::test {
-
-/// A tracker on a host of its own.
-class sim_tracker {
-public:
-    explicit sim_tracker(sim::host& at) : host(at) { start(); }
-
-    std::string url() const { return "http://" + host.address().to_string() + ":6969/announce"; }
-    void start() {
-        tracker_options how;
-        how.host = host.address().to_string();
-        how.interval = 60s;
-        how.min_interval = 10s;
-        tracker_ = std::make_unique<tracker>(host, std::move(how));
-        running_ = std::make_unique<task_group>(host.executor());
-        running_->spawn(run(*tracker_));
-    }
-    /// Ends it; what it knew is gone.
-    asio::awaitable<void> stop() {
-        if (!tracker_) co_return;
-        running_->cancel();
-        co_await running_->join();
-        tracker_.reset();
-    }
-
-    sim::host& host;
-
-private:
-    static asio::awaitable<void> run(tracker& one) { co_await one.run(); }
-
-    std::unique_ptr<tracker> tracker_;
-    std::unique_ptr<task_group> running_;
-};
 
 class sim_swarm {
 public:
@@ -62,7 +29,7 @@ public:
     };
 
     sim_swarm(std::uint64_t seed_of_all, std::size_t size, std::uint32_t piece_length)
-        : seed(seed_of_all), world(seed), bytes(random_bytes(size, seed)), info(made_info(bytes, piece_length)) {
+        : seed(seed_of_all), world(seed), bytes(random_bytes(size, seed)), info(info_of(bytes, piece_length)) {
         add_tracker();
     }
 
@@ -121,10 +88,7 @@ public:
             failure = std::current_exception();
         }
         world.run(end());
-        // What was on its way arrives where nobody is any more, and that is all.
-        world.run(tracker_host().sleep_for(10min));
-        CHECK(world.time().idle());
-        for (const auto& one : world.hosts()) CHECK(one->is_quiet());
+        check_nothing_left(world);
         if (failure) std::rethrow_exception(failure);
     }
 
@@ -147,18 +111,6 @@ public:
     std::vector<std::unique_ptr<sim_tracker>> trackers;
 
 private:
-    static metainfo made_info(const byte_vector& all, std::uint32_t piece_length) {
-        torrent_draft draft;
-        draft.name = "content";
-        draft.piece_length = piece_length;
-        draft.files.push_back({{}, all.size()});
-        draft.piece_hashes = hashes_of(all, piece_length);
-        std::error_code ec;
-        const byte_vector dict = write_info(draft);
-        auto out = parse_info(dict, ec);
-        if (!out) raise(ec);
-        return std::move(*out);
-    }
     static asio::awaitable<void> run_session(session& one) { co_await one.run(); }
 
     asio::awaitable<void> watch(const peer& it, std::shared_ptr<cohort::torrent> one) {

@@ -10,6 +10,7 @@
 #include <cohort/core/hash.hpp>
 #include <cohort/core/random.hpp>
 #include <cohort/protocol/metainfo.hpp>
+#include <cohort/protocol/metainfo_write.hpp>
 
 namespace cohort::test {
 
@@ -47,6 +48,16 @@ inline std::vector<sha1_digest> hashes_of(const byte_vector& all, std::uint32_t 
     for (piece_index piece = 0; piece < layout.piece_count(); ++piece)
         out.push_back(sha1_of(byte_view(all).subspan(layout.offset(piece), layout.piece_size(piece))));
     return out;
+}
+
+/// A torrent of one file called "content" with these bytes.
+inline metainfo info_of(const byte_vector& all, std::uint32_t piece_length) {
+    torrent_draft draft;
+    draft.name = "content";
+    draft.piece_length = piece_length;
+    draft.files.push_back({{}, all.size()});
+    draft.piece_hashes = hashes_of(all, piece_length);
+    return metainfo_of(draft);
 }
 
 /// What `f` fails with; empty if it does not.

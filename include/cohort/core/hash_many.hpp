@@ -19,20 +19,26 @@ template <class Digest>
 void digest_many(std::span<const std::span<const byte_view>> in, std::span<Digest> out,
                  hash_engine engine = best_hash_engine());
 
-/// Feeds two hashes in step until neither has anything left. A lane has a `hash`, the `bytes` that it is to take next,
-/// and a refill() that, once those are used up, gets more, of this input or of another, and says whether there are any.
+/// Feeds two hashes in step until neither has anything left. A lane has the `bytes` that are to be taken next, a hash()
+/// that takes them, and a refill() that, once they are used up, gets more, of this input or of another, and says
+/// whether there are any.
 template <class Lane>
 void hash_in_step(Lane& a, Lane& b) {
     for (;;) {
         const bool has_a = a.refill();
         const bool has_b = b.refill();
-        if (!has_a && !has_b) return;
-        const std::size_t common = std::min(a.bytes.size(), b.bytes.size());
-        const std::size_t from_a = has_b ? common : a.bytes.size();
-        const std::size_t from_b = has_a ? common : b.bytes.size();
-        update_both(a.hash, a.bytes.first(from_a), b.hash, b.bytes.first(from_b));
-        a.bytes = a.bytes.subspan(from_a);
-        b.bytes = b.bytes.subspan(from_b);
+        if (has_a && has_b) {
+            const std::size_t common = std::min(a.bytes.size(), b.bytes.size());
+            update_both(a.hash(), a.bytes.first(common), b.hash(), b.bytes.first(common));
+            a.bytes = a.bytes.subspan(common);
+            b.bytes = b.bytes.subspan(common);
+        } else if (has_a || has_b) {
+            Lane& alone = has_a ? a : b;
+            alone.hash().update(alone.bytes);
+            alone.bytes = {};
+        } else {
+            return;
+        }
     }
 }
 
@@ -49,15 +55,16 @@ struct digest_queue {
 template <class Digest, class SlicesOf>
 struct digest_lane {
     digest_queue<Digest, SlicesOf>& queue;
-    hasher<Digest> hash;
+    hasher<Digest> own;
     byte_view bytes = {};
     std::span<const byte_view> slices = {};  // of the same input, after those bytes
     Digest* out = nullptr;                   // where its digest goes; none before the first input
 
+    hasher<Digest>& hash() { return own; }
     bool refill() {
         while (bytes.empty()) {
             if (slices.empty()) {
-                if (out != nullptr) *out = hash.finish();
+                if (out != nullptr) *out = own.finish();
                 out = nullptr;
                 if (queue.next == queue.out.size()) return false;
                 slices = queue.slices_of(queue.next);

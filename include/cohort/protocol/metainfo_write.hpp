@@ -3,10 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <system_error>
+#include <utility>
 #include <vector>
 
 #include <cohort/core/bytes.hpp>
+#include <cohort/core/error.hpp>
 #include <cohort/core/ids.hpp>
 #include <cohort/protocol/bencode.hpp>
 #include <cohort/protocol/metainfo.hpp>
@@ -95,6 +99,15 @@ inline std::string write_metainfo(const metainfo& m) {
         out.end();
     }
     return out.end().take();
+}
+
+/// The metainfo of what is to be shared; `what` is for the message if the draft is not what it promises, which fails as
+/// parse_info() does.
+inline metainfo metainfo_of(const torrent_draft& draft, const std::string& what = {}) {
+    std::error_code error;
+    std::optional<metainfo> out = parse_info(write_info(draft), error);
+    if (!out) raise(error, what);
+    return std::move(*out);
 }
 
 /// A piece length for so many bytes: the power of two from 16 KiB to 16 MiB that gives about 1000 to 2000 pieces.

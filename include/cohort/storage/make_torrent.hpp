@@ -217,14 +217,12 @@ inline std::optional<metainfo> make_torrent(disk& d, const std::string& path, jo
     content.draft.piece_length =
         options.piece_length != 0 ? options.piece_length : choose_piece_length(content.total_size);
     if (!hash_pieces(d, content, runner, progress)) return std::nullopt;
-    std::error_code error;
-    std::optional<metainfo> out = parse_info(write_info(content.draft), error);
-    if (!out) raise(error, path);
-    out->trackers = options.trackers;
-    out->url_list = options.url_list;
-    out->comment = options.comment;
-    out->created_by = options.created_by;
-    out->creation_date = options.creation_date;
+    metainfo out = metainfo_of(content.draft, path);
+    out.trackers = options.trackers;
+    out.url_list = options.url_list;
+    out.comment = options.comment;
+    out.created_by = options.created_by;
+    out.creation_date = options.creation_date;
     return out;
 }
 

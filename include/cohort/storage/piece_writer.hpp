@@ -57,10 +57,7 @@ public:
         }
     }
     void hash_stored() {
-        for (byte_view next = unhashed(); !next.empty(); next = unhashed()) {
-            hash_.update(next);
-            hashed(next.size());
-        }
+        for (byte_view next = take_unhashed(); !next.empty(); next = take_unhashed()) hash_.update(next);
     }
     /// hash_stored() of all of them, two side by side.
     static void hash_stored(std::span<piece_writer* const> writers);
@@ -95,10 +92,10 @@ private:
         }
     }
 
-    /// What the hash is to take next; empty if the block that follows is not there. First what came in order, then
-    /// what came early, read back.
-    byte_view unhashed() {
-        if (next_fresh_ < fresh_.size()) return fresh_[next_fresh_];
+    /// Gives what the hash is to take next; nothing if the block that follows is not there. First what came in order,
+    /// then what came early, read back.
+    byte_view take_unhashed() {
+        if (next_fresh_ < fresh_.size()) return fresh_[next_fresh_++];
         fresh_.clear();
         next_fresh_ = 0;
         constexpr std::uint32_t at_once = 16;
@@ -111,14 +108,10 @@ private:
         read_back_.resize(end_of(end) - in_order_ * block_size);
         files_.read(files_.layout().offset(piece_, in_order_ * block_size), read_back_);
         in_order_ = end;
-        fresh_.push_back(read_back_);
-        return fresh_.front();
+        return read_back_;
     }
-    /// The hash took so many bytes of that.
-    void hashed(std::size_t bytes) {
-        fresh_[next_fresh_] = fresh_[next_fresh_].subspan(bytes);
-        if (fresh_[next_fresh_].empty()) ++next_fresh_;
-    }
+
+    struct lane;
 
     /// Where the blocks before `number` end.
     std::uint32_t end_of(std::uint32_t number) const { return number == have_.size() ? size_ : number * block_size; }
@@ -134,24 +127,27 @@ private:
     byte_vector read_back_;
 };
 
-inline void piece_writer::hash_stored(std::span<piece_writer* const> writers) {
-    std::size_t next = 0;
-    byte_view of_a, of_b;
-    // Goes on with the same writer, or with the next that has something.
-    const auto refill = [&](piece_writer*& writer) {
-        byte_view more = writer != nullptr ? writer->unhashed() : byte_view();
-        while (more.empty() && next < writers.size()) more = (writer = writers[next++])->unhashed();
-        return more;
-    };
-    piece_writer *a = nullptr, *b = nullptr;
-    while (!(of_a = refill(a)).empty() && !(of_b = refill(b)).empty()) {
-        const std::size_t common = std::min(of_a.size(), of_b.size());
-        update_both(a->hash_, of_a.first(common), b->hash_, of_b.first(common));
-        a->hashed(common);
-        b->hashed(common);
+/// Takes one writer after the other from those that lanes share.
+struct piece_writer::lane {
+    std::span<piece_writer* const>& left;
+    piece_writer* writer = nullptr;
+    byte_view bytes = {};
+
+    sha1& hash() { return writer->hash_; }
+    bool refill() {
+        if (bytes.empty() && writer != nullptr) bytes = writer->take_unhashed();
+        while (bytes.empty() && !left.empty()) {
+            writer = left.front();
+            left = left.subspan(1);
+            bytes = writer->take_unhashed();
+        }
+        return !bytes.empty();
     }
-    for (piece_writer* const left : {a, b})
-        if (left != nullptr) left->hash_stored();
+};
+
+inline void piece_writer::hash_stored(std::span<piece_writer* const> writers) {
+    lane a{writers}, b{writers};
+    hash_in_step(a, b);
 }
 
 /// The digest of each block of a piece as it is on the disk: by comparing those of a failed and of a good copy, the

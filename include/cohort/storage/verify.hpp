@@ -89,18 +89,19 @@ private:
     struct lane {
         piece_hasher& owner;
         byte_span buffer;
-        sha1 hash = {};
+        sha1 own = {};
         byte_view bytes = {};
         std::optional<sha1_digest>* out = nullptr;  // where the digest of this piece goes; none before the first piece
         std::uint64_t offset = 0;                   // of what of it is still to be read
         std::uint32_t left = 0;
 
+        sha1& hash() { return own; }
         bool refill() {
             while (bytes.empty()) {
                 if (left > 0) {
                     read();
                 } else {
-                    if (out != nullptr) *out = hash.finish();
+                    if (out != nullptr) *out = own.finish();
                     out = nullptr;
                     if (owner.next_alone_ == owner.alone_.size()) return false;
                     begin(owner.alone_[owner.next_alone_++]);
@@ -129,7 +130,7 @@ private:
 
         /// Leaves this piece as it is.
         void give_up() {
-            hash.reset();
+            own.reset();
             out = nullptr;
             left = 0;
         }

@@ -48,9 +48,11 @@ public:
 
     /// A peer has all it wants of us. While we lack something this can change with the next piece.
     void on_not_interested(peer& who) {
-        if (!have_.all() || who.state().am_choking || next_in_line() == nullptr) return;
+        if (!have_.all() || who.state().am_choking) return;
+        peer* const next = next_in_line();
+        if (next == nullptr) return;
         choke(who);
-        fill_slots();
+        unchoke(*next);
     }
 
     /// Whoever waits longest gets a slot that became free, so that a crowd need not wait for the next round.

@@ -27,7 +27,6 @@
 
 #include <cohort/net/event_queue.hpp>
 #include <cohort/net/task_group.hpp>
-#include <cohort/protocol/metainfo_write.hpp>
 #include <cohort/sim/disk.hpp>
 #include <cohort/sim/world.hpp>
 #include <cohort/storage/worker_pool.hpp>
@@ -35,6 +34,7 @@
 #include <cohort/swarm/swarm_chat.hpp>
 #include <cohort/tracker.hpp>
 
+#include "support/sim_world.hpp"
 #include "support/test_content.hpp"
 
 using namespace cohort;
@@ -157,9 +157,7 @@ public:
         memory.counts = false;
         people.cancel();
         world_.run(join(people));
-        world_.run(tracker_host_.sleep_for(10min));
-        CHECK(world_.time().idle());
-        for (const auto& one : world_.hosts()) CHECK(one->is_quiet());
+        check_nothing_left(world_);
         CHECK(content_on(leecher_) == bytes_);
         CHECK(memory.refused < too_often);
         return seen_;
@@ -182,18 +180,6 @@ private:
             many.back().async_wait([](const std::error_code&) {});
         }
         memory.inside = *tracker_host_.executor().target<asio::io_context::executor_type>();
-    }
-
-    static metainfo made_info(const byte_vector& all) {
-        torrent_draft draft;
-        draft.name = "content";
-        draft.piece_length = piece_length;
-        draft.files.push_back({{}, all.size()});
-        draft.piece_hashes = hashes_of(all, piece_length);
-        std::error_code ec;
-        auto out = parse_info(write_info(draft), ec);
-        if (!out) raise(ec);
-        return std::move(*out);
     }
 
     byte_vector content_on(const node& it) const {
@@ -233,11 +219,7 @@ private:
     }
     std::unique_ptr<tracker> made_tracker() {
         const spared ours;
-        tracker_options how;
-        how.host = tracker_host_.address().to_string();
-        how.interval = 60s;
-        how.min_interval = 10s;
-        return std::make_unique<tracker>(tracker_host_, std::move(how));
+        return tracker_at(tracker_host_);
     }
 
     /// One program after the other, until one is told to end.
@@ -331,7 +313,7 @@ private:
     }
 
     const byte_vector bytes_ = random_bytes(content_size);
-    const metainfo info_ = made_info(bytes_);
+    const metainfo info_ = info_of(bytes_, piece_length);
     const bool starts_anew_;
     sim::world world_;
     sim::host& tracker_host_ = world_.add_host();
@@ -382,15 +364,10 @@ asio::awaitable<void> wait_for_ever(wakeup& never, bool& cancelled) {
     }
 }
 
-std::uint64_t setting(const char* name, std::uint64_t otherwise) {
-    const char* const text = std::getenv(name);
-    return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
-}
-
 /// Every few allocations of a transfer, with users who resume and others who start their programs again by turns.
 void play_all(std::uint64_t how_many) {
-    const std::uint64_t only = setting("COHORT_ALLOCATION", 0);
-    const std::uint64_t step = setting("COHORT_ALLOCATION_STEP", 3);
+    const std::uint64_t only = number_of("COHORT_ALLOCATION", 0);
+    const std::uint64_t step = number_of("COHORT_ALLOCATION_STEP", 3);
     troubles all;
     std::uint64_t number = only == 0 ? 1 : only;
     std::uint64_t rounds = 0;

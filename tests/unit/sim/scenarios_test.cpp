@@ -205,11 +205,6 @@ void play(const trouble& what, const kind_of_line& on, const kind_of_content& of
     CHECK(swarm.banned_peers == 0);
 }
 
-std::uint64_t number_of(const char* variable, std::uint64_t otherwise) {
-    const char* const text = std::getenv(variable);
-    return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
-}
-
 }  // namespace
 
 TEST_CASE("scenarios: every swarm completes, nobody honest is banned, nothing is left behind") {

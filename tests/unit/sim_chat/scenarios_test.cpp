@@ -3,7 +3,6 @@
 #include <doctest/doctest.h>
 
 #include <array>
-#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -230,11 +229,6 @@ record_of_all recorded(const trouble& what, const kind_of_line& on, std::uint64_
     }
     out.bytes = bytes.finish();
     return out;
-}
-
-std::uint64_t number_of(const char* variable, std::uint64_t otherwise) {
-    const char* const text = std::getenv(variable);
-    return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
 }
 
 }  // namespace
