@@ -19,6 +19,12 @@ using byte_span = std::span<std::uint8_t>;
 /// Bytes we own.
 using byte_vector = std::vector<std::uint8_t>;
 
+inline std::size_t total_size(std::span<const byte_view> parts) {
+    std::size_t out = 0;
+    for (const byte_view part : parts) out += part.size();
+    return out;
+}
+
 inline byte_view as_bytes(std::string_view text) {
     return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
 }

@@ -1,4 +1,4 @@
-// A range of an open file, for handing file contents to a socket without copying them through user space.
+// A range of an open file: what is to be sent of it, before anybody has read it.
 #pragma once
 
 #include <cstddef>

@@ -79,9 +79,7 @@ public:
     }
 
     asio::awaitable<void> write(std::span<const byte_view> buffers) override {
-        std::size_t total = 0;
-        for (const byte_view& one : buffers) total += one.size();
-        begin_writing(total);
+        begin_writing(total_size(buffers));
         for (const byte_view& one : buffers) {
             const byte_view bytes = one;
             co_await put(bytes);

@@ -1,24 +1,16 @@
 // The one interface between the protocol and whatever carries it: TCP, TLS, a Unix socket, or a simulated link.
 #pragma once
 
-#include <algorithm>
 #include <memory>
 #include <span>
-#include <variant>
-#include <vector>
-
-#include <unistd.h>
 
 #include <cohort/core/bytes.hpp>
 #include <cohort/core/endpoint.hpp>
 #include <cohort/core/error.hpp>
-#include <cohort/core/file_slice.hpp>
 #include <cohort/net/asio.hpp>
+#include <cohort/net/segment_row.hpp>
 
 namespace cohort {
-
-/// What goes out in one write: bytes in memory, or a range of a file.
-using segment = std::variant<byte_view, file_slice>;
 
 /// A connected, ordered, reliable byte stream. One read and one write may be under way at the same time, each by one
 /// coroutine. Whoever owns the stream keeps it alive until both have ended; close() ends them.
@@ -39,7 +31,7 @@ public:
     virtual asio::awaitable<void> write(std::span<const byte_view> buffers) = 0;
 
     /// The same for a mixture of memory and file ranges. Throws errc::file_changed when a file ends before its range
-    /// does. This default reads through memory; TCP hands the file to the kernel.
+    /// does.
     virtual asio::awaitable<void> write_segments(std::span<const segment> segments);
 
     /// Tells the other side that nothing more will be written, where the carrier can; reading goes on.
@@ -53,21 +45,13 @@ public:
 };
 
 inline asio::awaitable<void> stream::write_segments(std::span<const segment> segments) {
-    byte_vector from_file;
-    for (const segment& part : segments) {
-        byte_view bytes;
-        if (const auto* const slice = std::get_if<file_slice>(&part)) {
-            from_file.resize(slice->length);
-            const ssize_t got =
-                ::pread(slice->handle, from_file.data(), slice->length, static_cast<off_t>(slice->offset));
-            if (got < 0) raise({errno, std::generic_category()}, "reading a file to send");
-            if (static_cast<std::size_t>(got) != slice->length) raise(errc::file_changed);
-            bytes = from_file;
-        } else {
-            bytes = std::get<byte_view>(part);
-        }
-        const std::span<const byte_view> one(&bytes, 1);
-        co_await write(one);
+    constexpr std::size_t at_once = 64 * 1024;
+    const auto memory = std::make_unique_for_overwrite<std::uint8_t[]>(at_once);
+    segment_row row(segments);
+    while (!row.empty()) {
+        const std::span<const byte_view> buffers = row.gather({memory.get(), at_once});
+        co_await write(buffers);
+        row.advance(total_size(buffers));
     }
 }
 

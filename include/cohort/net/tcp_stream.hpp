@@ -1,10 +1,11 @@
 // A TCP connection as a stream: non-blocking system calls first, the reactor only when they would wait.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <memory>
 #include <utility>
 
-#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -30,34 +31,29 @@ public:
         for (;;) {
             const ssize_t got = ::recv(socket_.native_handle(), into.data(), into.size(), 0);
             if (got >= 0) co_return static_cast<std::size_t>(got);
-            co_await wait_if_blocked(asio::ip::tcp::socket::wait_read);
+            if (would_wait()) co_await wait(asio::ip::tcp::socket::wait_read);
         }
     }
 
     asio::awaitable<void> write(std::span<const byte_view> buffers) override {
-        std::array<iovec, max_gather> batch;
         std::size_t next = 0;
         std::size_t skip = 0;  // bytes of buffers[next] that are sent already
         while (next < buffers.size()) {
-            const std::size_t count = gather(buffers.subspan(next), skip, batch);
-            const ssize_t sent = send_batch(std::span(batch).first(count), 0);
-            if (sent < 0) {
-                co_await wait_if_blocked(asio::ip::tcp::socket::wait_write);
-                continue;
+            const ssize_t sent = send(buffers.subspan(next), skip);
+            if (sent >= 0) {
+                advance(buffers, next, skip, static_cast<std::size_t>(sent));
+            } else if (would_wait()) {
+                co_await wait(asio::ip::tcp::socket::wait_write);
             }
-            advance(buffers, next, skip, static_cast<std::size_t>(sent));
         }
     }
 
+    /// Whoever waits holds no buffer: what was read of a file and not sent is read again.
     asio::awaitable<void> write_segments(std::span<const segment> segments) override {
-        for (const segment& part : segments) {
-            if (const auto* const slice = std::get_if<file_slice>(&part)) {
-                const file_slice whole = *slice;
-                co_await send_file(whole);
-            } else {
-                const byte_view bytes = std::get<byte_view>(part);
-                co_await write_before_more(bytes, &part != &segments.back());
-            }
+        segment_row row(segments);
+        while (!row.empty()) {
+            const bool full = send_next(row);
+            if (full) co_await wait(asio::ip::tcp::socket::wait_write);
         }
     }
 
@@ -78,35 +74,50 @@ public:
 private:
     /// Buffers a system call takes at most; IOV_MAX is 1024 on Linux, and this many blocks fill a socket buffer.
     static constexpr std::size_t max_gather = 128;
+    /// Read of files at once: enough to make system calls cheap, little enough to be sent out of the cache.
+    static constexpr std::size_t least_read = 16 * 1024;
+    static constexpr std::size_t most_read = 128 * 1024;
 
     asio::awaitable<void> wait(asio::ip::tcp::socket::wait_type what) {
         co_await socket_.async_wait(what, asio::use_awaitable);
     }
 
-    /// To be called right after a system call failed: waits if it only would have waited, throws otherwise.
-    asio::awaitable<void> wait_if_blocked(asio::ip::tcp::socket::wait_type what) {
+    /// To be called right after a system call failed: whether it only would have waited. Throws if it is another
+    /// failure, false for an interruption.
+    bool would_wait() {
         const int error = errno;
         if (!socket_.is_open()) throw_cancelled();
-        if (error == EINTR) co_return;
-        if (error != EAGAIN && error != EWOULDBLOCK) raise({error, std::system_category()});
-        co_await socket_.async_wait(what, asio::use_awaitable);
+        if (error == EAGAIN || error == EWOULDBLOCK) return true;
+        if (error != EINTR) raise({error, std::system_category()});
+        return false;
     }
 
-    static std::size_t gather(std::span<const byte_view> buffers, std::size_t skip,
-                              std::array<iovec, max_gather>& out) {
-        const std::size_t count = std::min(buffers.size(), out.size());
+    /// One system call for as many of the buffers as it takes, without the first `skip` bytes.
+    ssize_t send(std::span<const byte_view> buffers, std::size_t skip) {
+        std::array<iovec, max_gather> batch;
+        const std::size_t count = std::min(buffers.size(), batch.size());
         for (std::size_t i = 0; i < count; ++i) {
             const byte_view bytes = i == 0 ? buffers[i].subspan(skip) : buffers[i];
-            out[i] = {const_cast<std::uint8_t*>(bytes.data()), bytes.size()};
+            batch[i] = {const_cast<std::uint8_t*>(bytes.data()), bytes.size()};
         }
-        return count;
-    }
-
-    ssize_t send_batch(std::span<iovec> batch, int flags) {
         msghdr message{};
         message.msg_iov = batch.data();
-        message.msg_iovlen = batch.size();
-        return ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL | flags);
+        message.msg_iovlen = count;
+        return ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL);
+    }
+
+    /// One system call for what comes next in the row; says whether the socket is full now. How much is read of files
+    /// for it follows what the socket took: that of a slow peer takes little at a time.
+    bool send_next(segment_row& row) {
+        thread_local const auto memory = std::make_unique_for_overwrite<std::uint8_t[]>(most_read);
+        const std::span<const byte_view> buffers = row.gather({memory.get(), read_size_});
+        const ssize_t result = send(buffers, 0);
+        if (result < 0 && !would_wait()) return false;
+        const std::size_t sent = result < 0 ? 0 : static_cast<std::size_t>(result);
+        const bool full = sent < total_size(buffers);
+        read_size_ = full ? std::max(read_size_ / 2, least_read) : std::min(read_size_ * 2, most_read);
+        row.advance(sent);
+        return full;
     }
 
     static void advance(std::span<const byte_view> buffers, std::size_t& next, std::size_t& skip, std::size_t sent) {
@@ -118,35 +129,10 @@ private:
         skip += sent;
     }
 
-    /// MSG_MORE keeps a header in the kernel until the file range that follows fills the packet.
-    asio::awaitable<void> write_before_more(byte_view bytes, bool more) {
-        while (!bytes.empty()) {
-            const int flags = MSG_NOSIGNAL | (more ? MSG_MORE : 0);
-            const ssize_t sent = ::send(socket_.native_handle(), bytes.data(), bytes.size(), flags);
-            if (sent < 0) {
-                co_await wait_if_blocked(asio::ip::tcp::socket::wait_write);
-                continue;
-            }
-            bytes = bytes.subspan(static_cast<std::size_t>(sent));
-        }
-    }
-
-    asio::awaitable<void> send_file(file_slice slice) {
-        auto offset = static_cast<off_t>(slice.offset);
-        while (slice.length > 0) {
-            const ssize_t sent = ::sendfile(socket_.native_handle(), slice.handle, &offset, slice.length);
-            if (sent == 0) raise(errc::file_changed);
-            if (sent < 0) {
-                co_await wait_if_blocked(asio::ip::tcp::socket::wait_write);
-                continue;
-            }
-            slice.length -= static_cast<std::size_t>(sent);
-        }
-    }
-
     asio::ip::tcp::socket socket_;
     endpoint remote_;
     endpoint local_;
+    std::size_t read_size_ = least_read;
 };
 
 }  // namespace cohort

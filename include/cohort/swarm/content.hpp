@@ -67,8 +67,7 @@ public:
     /// while `memory` is held.
     void write(piece_index piece, std::uint32_t begin, std::vector<byte_view> parts,
                std::shared_ptr<const void> memory) {
-        std::size_t size = 0;
-        for (const byte_view part : parts) size += part.size();
+        const std::size_t size = total_size(parts);
         hand_over({writer_of(piece), begin, std::move(parts), std::move(memory), size, false});
     }
 

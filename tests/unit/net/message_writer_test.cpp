@@ -10,30 +10,15 @@
 
 #include "support/eventually.hpp"
 #include "support/memory_stream.hpp"
+#include "support/open_file.hpp"
 #include "support/run.hpp"
 #include "support/stream_pair.hpp"
-#include "support/temp_dir.hpp"
 #include "support/test_content.hpp"
 
 using namespace cohort;
 using namespace cohort::test;
 
 namespace {
-
-/// A file of random bytes, open.
-struct open_file {
-    explicit open_file(std::size_t size) : bytes(random_bytes(size)) {
-        write_file(folder / "file", bytes);
-        handle = ::open((folder / "file").c_str(), O_RDONLY);
-    }
-    ~open_file() { ::close(handle); }
-    open_file(const open_file&) = delete;
-    open_file& operator=(const open_file&) = delete;
-
-    temp_dir folder;
-    byte_vector bytes;
-    int handle = -1;
-};
 
 std::vector<wire::message> parsed(byte_view in) {
     std::vector<wire::message> out;
@@ -74,7 +59,7 @@ TEST_CASE("blocks from files and from memory stand between messages where they w
     run([](network& net) -> asio::awaitable<void> {
         memory_stream link(net.executor());
         message_writer writer(link);
-        const open_file file(50'000);
+        const open_file file(random_bytes(50'000));
         const byte_vector zeros(100);
         const auto owner = std::make_shared<int>(1);
         writer.queue(wire::have{1});
@@ -100,7 +85,7 @@ TEST_CASE("the owner of a block's file is kept until the block was sent, and not
     run([](network& net) -> asio::awaitable<void> {
         memory_stream link(net.executor());
         message_writer writer(link);
-        const open_file file(100);
+        const open_file file(random_bytes(100));
         auto owner = std::make_shared<int>(1);
         const std::weak_ptr<int> watched = owner;
         const std::vector<segment> data{file_slice{file.handle, 0, 100}};
@@ -141,7 +126,7 @@ TEST_CASE("over TCP a file range arrives as the file has it") {
     run([](network& net) -> asio::awaitable<void> {
         const stream_pair pair = co_await tcp_pair(net);
         message_writer writer(*pair.first);
-        const open_file file(3 * 16'384);
+        const open_file file(random_bytes(3 * 16'384));
         for (std::uint32_t i = 0; i < 3; ++i) {
             const std::vector<segment> data{file_slice{file.handle, i * 16'384, 16'384}};
             writer.queue_block({0, i * 16'384, 16'384}, data, nullptr);
@@ -161,7 +146,7 @@ TEST_CASE("over TCP a file range arrives as the file has it") {
 
 TEST_CASE("a file that became shorter is reported, over every carrier") {
     run([](network& net) -> asio::awaitable<void> {
-        const open_file file(20'000);
+        const open_file file(random_bytes(20'000));
         const std::vector<segment> data{file_slice{file.handle, 10'000, 16'384}};
         memory_stream memory(net.executor());
         const stream_pair pair = co_await tcp_pair(net);

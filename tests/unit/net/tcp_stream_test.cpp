@@ -1,15 +1,14 @@
 #include <doctest/doctest.h>
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <cohort/net/task_group.hpp>
 #include <cohort/net/tcp_stream.hpp>
 
 #include "support/net.hpp"
+#include "support/open_file.hpp"
 #include "support/run.hpp"
 #include "support/stream_pair.hpp"
-#include "support/temp_dir.hpp"
 
 using namespace cohort;
 
@@ -62,22 +61,6 @@ asio::awaitable<void> write_nothing(network& net) {
     CHECK(got == 1);
 }
 
-/// An open file with known contents.
-class test_file {
-public:
-    explicit test_file(byte_view content) {
-        test::write_file(folder_ / "file", content);
-        handle = ::open((folder_ / "file").c_str(), O_RDWR);
-    }
-    ~test_file() { ::close(handle); }
-    void truncate(off_t size) const { REQUIRE(::ftruncate(handle, size) == 0); }
-
-    int handle = -1;
-
-private:
-    test::temp_dir folder_;
-};
-
 asio::awaitable<void> write_parts(stream& link, std::vector<segment> segments) {
     co_await link.write_segments(segments);
 }
@@ -86,7 +69,7 @@ asio::awaitable<void> send_files(network& net) {
     auto pair = co_await test::tcp_pair(net);
     const byte_vector content = pattern(5'000'000, 1);
     const byte_vector head = pattern(13, 2);
-    const test_file file(content);
+    const test::open_file file(content);
     const std::vector<segment> segments{byte_view(head),
                                         file_slice{file.handle, 1'000'000, 16'384},
                                         byte_view(head),
@@ -115,8 +98,8 @@ asio::awaitable<void> send_files(network& net) {
 
 asio::awaitable<void> send_cut_file(network& net, std::error_code& error) {
     auto pair = co_await test::tcp_pair(net);
-    const test_file file(pattern(100'000, 1));
-    file.truncate(60'000);
+    const test::open_file file(pattern(100'000, 1));
+    REQUIRE(::ftruncate(file.handle, 60'000) == 0);
     const std::vector<segment> segments{file_slice{file.handle, 50'000, 20'000}};
     co_await test::store_error(error, pair.first->write_segments(segments));
 }
