@@ -214,14 +214,15 @@ inline scrape_entry tracker::scrape_over_udp(const info_hash& hash) {
     return counts_of(hash);
 }
 
-/// Each second a part of the registry, so that all of it is looked at within a minute and no announce waits for long.
+/// All of the registry is looked at within a minute, in steps so small that no announce waits for long.
 inline asio::awaitable<void> tracker::forget_silent_peers() {
+    constexpr std::size_t step = 1000;
     for (;;) {
         while (registry_.totals().torrents == 0) co_await populated_.wait();
-        co_await net_.sleep_for(1s);
         const registry_totals& totals = registry_.totals();
-        const std::size_t budget = std::max<std::size_t>(1000, (totals.torrents + totals.peers()) / 60);
-        const std::size_t gone = registry_.expire(net_.now(), budget);
+        const std::size_t steps_a_second = 1 + (totals.torrents + totals.peers()) / (60 * step);
+        co_await net_.sleep_for(duration(1s) / steps_a_second);
+        const std::size_t gone = registry_.expire(net_.now(), step);
         if (gone > 0) options_.log(log_level::debug, "forgot " + std::to_string(gone) + " silent peers");
     }
 }

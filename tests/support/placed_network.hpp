@@ -24,10 +24,11 @@ public:
         const asio::ip::tcp::endpoint from = to_asio<asio::ip::tcp>(endpoint{inside(address()), 0});
         socket.open(from.protocol());
         socket.bind(from);
-        const asio::ip::tcp::endpoint target = to_asio<asio::ip::tcp>(endpoint{inside(to.address), to.port});
+        const endpoint there{inside(to.address), to.port};
+        const asio::ip::tcp::endpoint target = to_asio<asio::ip::tcp>(there);
         const auto result = co_await socket.async_connect(target, as_result);
         if (const std::error_code error = std::get<0>(result)) raise(standard_error(error));
-        co_return rename(std::make_unique<tcp_stream>(std::move(socket)));
+        co_return rename(std::make_unique<tcp_stream>(std::move(socket), there));
     }
 
     std::unique_ptr<listener> listen(endpoint at) override {

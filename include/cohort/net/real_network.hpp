@@ -25,6 +25,8 @@ public:
         acceptor_.open(address.protocol(), error);
         if (!error) acceptor_.set_option(asio::ip::tcp::acceptor::reuse_address(true), error);
         if (!error && at.address.is_v6()) acceptor_.set_option(asio::ip::v6_only(true), error);
+        // What is accepted inherits it.
+        if (!error) acceptor_.set_option(asio::ip::tcp::no_delay(true), error);
         if (!error) acceptor_.bind(address, error);
         if (!error) acceptor_.listen(asio::socket_base::max_listen_connections, error);
         if (error) raise(standard_error(error), "cannot listen on " + at.to_string());
@@ -33,9 +35,10 @@ public:
     asio::awaitable<std::unique_ptr<stream>> accept() override {
         for (;;) {
             if (!acceptor_.is_open()) throw_cancelled();
-            auto result = co_await acceptor_.async_accept(as_result);
+            asio::ip::tcp::endpoint from;
+            auto result = co_await acceptor_.async_accept(from, as_result);
             auto& [error, socket] = result;
-            if (!error) co_return std::make_unique<tcp_stream>(std::move(socket));
+            if (!error) co_return std::make_unique<tcp_stream>(std::move(socket), from_asio(from));
             if (error == asio::error::connection_aborted) continue;
             const std::error_code reason = standard_error(error);
             if (reason != std::errc::too_many_files_open && reason != std::errc::too_many_files_open_in_system)
@@ -80,7 +83,9 @@ public:
         const auto address = to_asio<asio::ip::tcp>(to);
         const auto result = co_await socket.async_connect(address, as_result);
         if (const std::error_code error = std::get<0>(result)) throw std::system_error(standard_error(error));
-        co_return std::make_unique<tcp_stream>(std::move(socket));
+        std::error_code ignored;
+        socket.set_option(asio::ip::tcp::no_delay(true), ignored);
+        co_return std::make_unique<tcp_stream>(std::move(socket), to);
     }
 
     std::unique_ptr<listener> listen(endpoint at) override {

@@ -16,20 +16,14 @@ namespace cohort {
 
 class tcp_stream final : public stream {
 public:
-    /// Takes over a connected socket.
-    explicit tcp_stream(asio::ip::tcp::socket socket) : socket_(std::move(socket)) {
-        socket_.non_blocking(true);
-        std::error_code ignored;
-        socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
-        if (const auto remote = socket_.remote_endpoint(ignored); !ignored) remote_ = from_asio(remote);
-        if (const auto local = socket_.local_endpoint(ignored); !ignored) local_ = from_asio(local);
-    }
+    /// Takes over a socket that is connected to `remote`. It should have no_delay set.
+    tcp_stream(asio::ip::tcp::socket socket, const endpoint& remote) : socket_(std::move(socket)), remote_(remote) {}
 
     asio::awaitable<void> readable() override { return wait(asio::ip::tcp::socket::wait_read); }
 
     asio::awaitable<std::size_t> read_some(byte_span into) override {
         for (;;) {
-            const ssize_t got = ::recv(socket_.native_handle(), into.data(), into.size(), 0);
+            const ssize_t got = ::recv(socket_.native_handle(), into.data(), into.size(), MSG_DONTWAIT);
             if (got >= 0) co_return static_cast<std::size_t>(got);
             if (would_wait()) co_await wait(asio::ip::tcp::socket::wait_read);
         }
@@ -64,12 +58,14 @@ public:
 
     void close() noexcept override {
         std::error_code ignored;
-        socket_.shutdown(asio::ip::tcp::socket::shutdown_both, ignored);
         socket_.close(ignored);
     }
 
     endpoint remote_endpoint() const override { return remote_; }
-    endpoint local_endpoint() const override { return local_; }
+    endpoint local_endpoint() const override {
+        std::error_code ignored;
+        return from_asio(socket_.local_endpoint(ignored));
+    }
 
 private:
     /// Buffers a system call takes at most; IOV_MAX is 1024 on Linux, and this many blocks fill a socket buffer.
@@ -103,7 +99,7 @@ private:
         msghdr message{};
         message.msg_iov = batch.data();
         message.msg_iovlen = count;
-        return ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL);
+        return ::sendmsg(socket_.native_handle(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
     }
 
     /// One system call for what comes next in the row; says whether the socket is full now. How much is read of files
@@ -131,7 +127,6 @@ private:
 
     asio::ip::tcp::socket socket_;
     endpoint remote_;
-    endpoint local_;
     std::size_t read_size_ = least_read;
 };
 
