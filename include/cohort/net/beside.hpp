@@ -2,13 +2,16 @@
 #pragma once
 
 #include <exception>
-#include <type_traits>
+#include <optional>
 #include <utility>
 
 #include <cohort/core/error.hpp>
 #include <cohort/net/asio.hpp>
+#include <cohort/net/race.hpp>
 
 namespace cohort {
+
+asio::awaitable<void> beside(asio::awaitable<void> background, asio::awaitable<void> op);
 
 /// Runs `background` for as long as `op` takes: `co_await beside(peer.run(), fetch(peer))`. Completes when both have
 /// ended, with what `op` returned or threw; `background` is cancelled once `op` is over. If `background` ends first,
@@ -16,23 +19,22 @@ namespace cohort {
 /// own, else errc::stopped. Cancelling cancels both and throws asio::error::operation_aborted.
 template <class T>
 asio::awaitable<T> beside(asio::awaitable<void> background, asio::awaitable<T> op) {
-    const asio::any_io_executor executor = co_await asio::this_coro::executor;
-    auto both = asio::experimental::make_parallel_group(asio::co_spawn(executor, std::move(op), deferred),
-                                                        asio::co_spawn(executor, std::move(background), deferred));
-    auto outcome = co_await both.async_wait(asio::experimental::wait_for_one(), as_result);
-    const asio::cancellation_state state = co_await asio::this_coro::cancellation_state;
-    const bool op_first = std::get<0>(outcome)[0] == 0;
-    const std::exception_ptr op_failure = std::get<1>(outcome);
-    const std::exception_ptr background_failure = std::get<std::tuple_size_v<decltype(outcome)> - 1>(outcome);
-    if (!op_first && op_failure) {
-        if (state.cancelled() != asio::cancellation_type::none) throw_cancelled();
-        if (background_failure) std::rethrow_exception(background_failure);
+    std::optional<T> result;
+    auto kept = detail::keep_result(std::move(op), result);
+    co_await beside(std::move(background), std::move(kept));
+    co_return std::move(*result);
+}
+
+inline asio::awaitable<void> beside(asio::awaitable<void> background, asio::awaitable<void> op) {
+    const detail::race_result outcome = co_await detail::race(std::move(op), std::move(background));
+    if (!outcome.first_won && outcome.first_failure) {
+        if (outcome.cancelled) throw_cancelled();
+        if (outcome.second_failure) std::rethrow_exception(outcome.second_failure);
         // It may have failed for reasons of its own, and ended the background while it cleaned up.
-        if (!is_cancellation(op_failure)) std::rethrow_exception(op_failure);
+        if (!is_cancellation(outcome.first_failure)) std::rethrow_exception(outcome.first_failure);
         raise(errc::stopped);
     }
-    if (op_failure) std::rethrow_exception(op_failure);
-    if constexpr (!std::is_void_v<T>) co_return std::move(std::get<2>(outcome));
+    if (outcome.first_failure) std::rethrow_exception(outcome.first_failure);
 }
 
 }  // namespace cohort

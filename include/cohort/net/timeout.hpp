@@ -2,31 +2,34 @@
 #pragma once
 
 #include <exception>
-#include <type_traits>
+#include <optional>
 #include <utility>
 
 #include <cohort/core/error.hpp>
 #include <cohort/net/asio.hpp>
 #include <cohort/net/network.hpp>
+#include <cohort/net/race.hpp>
 
 namespace cohort {
+
+asio::awaitable<void> with_timeout(network& net, duration limit, asio::awaitable<void> op);
 
 /// Completes when `op` does, with its result or exception. Throws errc::timed_out when `limit` passes first: `op` has
 /// then been cancelled and has ended. Cancelling cancels `op` and throws asio::error::operation_aborted, never
 /// timed_out. `op || timer` would not do: it waits for the first success, so a fast failure would wait for the timer.
 template <class T>
 asio::awaitable<T> with_timeout(network& net, duration limit, asio::awaitable<T> op) {
-    const asio::any_io_executor executor = co_await asio::this_coro::executor;
-    auto both = asio::experimental::make_parallel_group(asio::co_spawn(executor, std::move(op), deferred),
-                                                        asio::co_spawn(executor, net.sleep_for(limit), deferred));
-    auto outcome = co_await both.async_wait(asio::experimental::wait_for_one(), as_result);
-    const asio::cancellation_state state = co_await asio::this_coro::cancellation_state;
-    if (state.cancelled() != asio::cancellation_type::none) throw_cancelled();
+    std::optional<T> result;
+    auto kept = detail::keep_result(std::move(op), result);
+    co_await with_timeout(net, limit, std::move(kept));
+    co_return std::move(*result);
+}
 
-    const std::size_t first = std::get<0>(outcome)[0];
-    if (first == 1) raise(errc::timed_out);
-    if (const std::exception_ptr failure = std::get<1>(outcome)) std::rethrow_exception(failure);
-    if constexpr (!std::is_void_v<T>) co_return std::move(std::get<2>(outcome));
+inline asio::awaitable<void> with_timeout(network& net, duration limit, asio::awaitable<void> op) {
+    const detail::race_result outcome = co_await detail::race(std::move(op), net.sleep_for(limit));
+    if (outcome.cancelled) throw_cancelled();
+    if (!outcome.first_won) raise(errc::timed_out);
+    if (outcome.first_failure) std::rethrow_exception(outcome.first_failure);
 }
 
 }  // namespace cohort

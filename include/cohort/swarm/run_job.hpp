@@ -50,33 +50,22 @@ struct job_initiation {
     }
 };
 
-}  // namespace detail
-
-/// Completes when `work()` has run on the pool; returns its result or throws its exception. A job cannot be cancelled
-/// halfway: cancelling takes effect at the caller's next co_await. So `work` may refer to the caller's locals. Throws
-/// std::bad_alloc if there is no memory to begin with.
-template <class Work>
-asio::awaitable<std::invoke_result_t<Work&>> run_job(job_runner& pool, std::uint32_t lane, Work work) {
-    using result = std::invoke_result_t<Work&>;
-    std::conditional_t<std::is_void_v<result>, bool, std::optional<result>> value{};
+/// The same for all kinds of work, so that little is compiled anew for each.
+inline asio::awaitable<void> run_on_pool(job_runner& pool, std::uint32_t lane, std::function<void()> work) {
     std::exception_ptr failure;
     const asio::any_io_executor executor = co_await asio::this_coro::executor;
-    auto waiter = std::make_shared<detail::job_waiter>();
-    std::function<void()> job = [&, waiter, alive = asio::make_work_guard(executor)] {
+    auto waiter = std::make_shared<job_waiter>();
+    std::function<void()> job = [&work, &failure, waiter, alive = asio::make_work_guard(executor)] {
         try {
-            if constexpr (std::is_void_v<result>) {
-                work();
-            } else {
-                value = work();
-            }
+            work();
         } catch (...) {
             failure = std::current_exception();
         }
-        detail::post_result(alive.get_executor(), [waiter] { waiter->resume(); });
+        post_result(alive.get_executor(), [waiter] { waiter->resume(); });
     };
     // From the post on nothing may throw, as the job has our locals: all that takes memory is done before, and so is
     // the look at a cancellation that the co_await takes.
-    const detail::job_initiation keep;
+    const job_initiation keep;
     auto done =
         asio::async_initiate<const asio::use_awaitable_t<>, void()>(keep, asio::use_awaitable, std::move(waiter));
     const bool throws = co_await asio::this_coro::throw_if_cancelled();
@@ -85,7 +74,26 @@ asio::awaitable<std::invoke_result_t<Work&>> run_job(job_runner& pool, std::uint
     pool.post(lane, std::move(job));
     co_await std::move(done);
     if (failure) std::rethrow_exception(failure);
-    if constexpr (!std::is_void_v<result>) co_return std::move(*value);
+}
+
+}  // namespace detail
+
+/// Completes when `work()` has run on the pool; returns its result or throws its exception. A job cannot be cancelled
+/// halfway: cancelling takes effect at the caller's next co_await. So `work` may refer to the caller's locals. Throws
+/// std::bad_alloc if there is no memory to begin with.
+template <class Work>
+asio::awaitable<std::invoke_result_t<Work&>> run_job(job_runner& pool, std::uint32_t lane, Work work) {
+    std::optional<std::invoke_result_t<Work&>> result;
+    std::function<void()> job = [&work, &result] { result.emplace(work()); };
+    co_await detail::run_on_pool(pool, lane, std::move(job));
+    co_return std::move(*result);
+}
+
+/// The same for work without a result.
+template <class Work>
+    requires std::is_void_v<std::invoke_result_t<Work&>>
+asio::awaitable<void> run_job(job_runner& pool, std::uint32_t lane, Work work) {
+    return detail::run_on_pool(pool, lane, std::function<void()>(std::move(work)));
 }
 
 }  // namespace cohort
