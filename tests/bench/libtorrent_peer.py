@@ -2,10 +2,11 @@
 
     libtorrent_peer.py TORRENT SAVE_DIR PORT [PEER_PORT ...]
 
-Prints `ready` when its files are checked and `completed SECONDS` when a download is complete, counted from `ready`.
-Ends when its standard input does.
+Prints `ready` when its files are checked, `completed SECONDS` when a download is complete, counted from `ready`, and
+`uploaded BYTES` when it ends: at the end of its standard input, or told to.
 """
 
+import signal
 import sys
 import threading
 import time
@@ -34,6 +35,7 @@ def main():
         handle.connect_peer(("127.0.0.1", int(peer)))
 
     ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
     threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
     while not ended.is_set():
         session.wait_for_alert(20)
@@ -41,6 +43,7 @@ def main():
         if not seeding and handle.status().is_seeding:
             seeding = True
             print("completed", time.monotonic() - began, flush=True)
+    print("uploaded", handle.status().total_payload_upload, flush=True)
 
 
 main()
