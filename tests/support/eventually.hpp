@@ -19,4 +19,9 @@ asio::awaitable<void> eventually(network& net, Condition holds) {
     }
 }
 
+/// Lets everybody have so many turns: enough for what was sent to have been heard.
+inline asio::awaitable<void> take_turns(network& net, int turns) {
+    for (; turns > 0; --turns) co_await asio::post(net.executor(), asio::use_awaitable);
+}
+
 }  // namespace cohort::test

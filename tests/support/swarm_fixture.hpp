@@ -18,6 +18,7 @@
 
 #include <doctest/doctest.h>
 
+#include "support/eventually.hpp"
 #include "support/placed_network.hpp"
 #include "support/run.hpp"
 #include "support/scripted_peer.hpp"
@@ -196,6 +197,17 @@ public:
         co_await out->flush();
         serve(out, std::move(how));
         co_return out;
+    }
+
+    /// eventually(), in virtual time where that is simulated: it stands still while anybody has a turn.
+    template <class Condition>
+    asio::awaitable<void> eventually(Condition holds) {
+        while (simulated_ && !holds()) co_await real.sleep_for(1ms);
+        co_await test::eventually(real, holds);
+    }
+    /// So many turns of the executor, or what corresponds to them in virtual time.
+    asio::awaitable<void> take_turns(int count) {
+        return simulated_ ? real.sleep_for(count * 1ms) : test::take_turns(real, count);
     }
 
     /// Ends all that was started. For run_swarm().

@@ -44,10 +44,6 @@ asio::awaitable<void> expect_service(swarm_fixture& world, endpoint at, const sh
     CHECK(as_text(got.data) == as_text(byte_view(content.bytes).first(first.length)));
 }
 
-asio::awaitable<void> take_turns(network& net, int turns) {
-    for (; turns > 0; --turns) co_await asio::post(net.executor(), asio::use_awaitable);
-}
-
 /// Connections to `at` that are complete before anybody accepts them.
 class waiting_guests {
 public:
@@ -161,7 +157,7 @@ TEST_CASE("A04: whoever wants a torrent that is not here is refused at once, wit
 }
 
 TEST_CASE("A35: hundreds of peers are bounded in number and in memory, and those who are in keep being served") {
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         const shared_content content = world.make_content(100'000);
         const running_seeder seeder = co_await start_seeder(world, content);
         constexpr std::size_t most = 200;
@@ -175,8 +171,8 @@ TEST_CASE("A35: hundreds of peers are bounded in number and in memory, and those
             guests.push_back(std::move(link));
         }
         const auto full = [&] { return seeder.it->status().peers == most; };
-        co_await eventually(world.real, full);
-        co_await take_turns(world.real, 500);
+        co_await world.eventually(full);
+        co_await world.take_turns(500);
         CHECK(full());
         // Ours and the guests' ends together.
         CHECK(growth.bytes() / most < 16 * 1024);
@@ -188,7 +184,7 @@ TEST_CASE("A35: hundreds of peers are bounded in number and in memory, and those
         co_await first.expect<wire::unchoke>();
         guests[1]->close();
         const auto room = [&] { return seeder.it->status().peers < most; };
-        co_await eventually(world.real, room);
+        co_await world.eventually(room);
         co_await world.join(seeder.address, content.info.hash, "late");
     });
 }

@@ -84,10 +84,6 @@ byte_vector joined(const std::vector<wire::message>& messages) {
     return out;
 }
 
-asio::awaitable<void> take_turns(network& net, int turns) {
-    for (; turns > 0; --turns) co_await asio::post(net.executor(), asio::use_awaitable);
-}
-
 }  // namespace
 
 TEST_CASE("A06: a length prefix above the limit ends the connection before its body is waited for") {
@@ -391,7 +387,7 @@ TEST_CASE("A14: requests while choked are rejected, and end the connection when 
 }
 
 TEST_CASE("A14: requests that crossed our choke are no offence for two seconds") {
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         target seeder = co_await start_seeder(world);
         // Eight have slots already, and a tenth wants the ninth: in the next round it comes to who has waited longest.
         std::vector<std::shared_ptr<scripted_peer>> rivals;
@@ -405,7 +401,7 @@ TEST_CASE("A14: requests that crossed our choke are no offence for two seconds")
         auto tenth = co_await join(world, seeder, "tenth");
         tenth->say(wire::interested{});
         co_await tenth->flush();
-        co_await take_turns(world.real, 50);
+        co_await world.take_turns(50);
         world.net.shift(61s);
         co_await peer->expect<wire::choke>();
         for (int i = 0; i < 400; ++i) peer->say(wire::request{seeder.block_at(0, 0)});
@@ -470,14 +466,14 @@ TEST_CASE("A16: a peer that refuses all that it claims to have is asked a bounde
 }
 
 TEST_CASE("A17: blocks that nobody asked for are dropped, and end the connection when they go on") {
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         target leecher = co_await start_leecher(world);
         auto pushy = co_await join(world, leecher, "pushy");
         const serving honest = leecher.content.honest();
         for (std::uint32_t i = 0; i < 48; ++i) pushy->say_block(honest, leecher.block_at(i / 4, i % 4));
         co_await pushy->flush();
         const auto counted = [&] { return leecher.it->status().wasted == leecher.content.bytes.size(); };
-        co_await eventually(world.real, counted);
+        co_await world.eventually(counted);
         CHECK(leecher.it->status().have == 0);
         CHECK(leecher.it->status().peers == 1);
         for (std::uint32_t i = 0; i < 17; ++i) pushy->say_block(honest, leecher.block_at(i / 4, i % 4));

@@ -88,7 +88,7 @@ TEST_CASE("A19: one of ten peers sends corrupt blocks: it alone is banned, withi
 }
 
 TEST_CASE("A19: a culprit that spoils one block of each piece is told from those who gave the others") {
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         const shared_content content = world.make_content(12 * piece_length);
         running_leecher leecher = co_await start_leecher(world, content);
         const endpoint at = world.address_of(leecher.where);
@@ -110,7 +110,7 @@ TEST_CASE("A19: a culprit that spoils one block of each piece is told from those
         bad->say(wire::choke{});
         co_await bad->flush();
         const auto received = [&] { return leecher.it->status().downloaded >= 2 * block_size; };
-        co_await eventually(world.real, received);
+        co_await world.eventually(received);
 
         std::vector<std::shared_ptr<scripted_peer>> honest_ones;
         const serving honest = content.honest();
@@ -133,7 +133,7 @@ TEST_CASE("A19: a culprit that spoils one block of each piece is told from those
 }
 
 TEST_CASE("A19: two culprits that spoil the same piece are both found") {
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         const shared_content content = world.make_content(piece_length);
         running_leecher leecher = co_await start_leecher(world, content);
         const endpoint at = world.address_of(leecher.where);
@@ -153,7 +153,7 @@ TEST_CASE("A19: two culprits that spoil the same piece are both found") {
             co_await bad->flush();
             const std::uint64_t bytes = (bad_ones.size() + 1) * block_size;
             const auto received = [&] { return leecher.it->status().downloaded == bytes; };
-            co_await eventually(world.real, received);
+            co_await world.eventually(received);
             bad_ones.push_back(bad);
         }
         const serving honest = content.honest();
@@ -170,7 +170,7 @@ TEST_CASE("A19: two culprits that spoil the same piece are both found") {
 }
 
 TEST_CASE("a culprit that has left is still named") {
-    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         const shared_content content = world.make_content(piece_length);
         running_leecher leecher = co_await start_leecher(world, content);
         const endpoint at = world.address_of(leecher.where);
@@ -183,7 +183,7 @@ TEST_CASE("a culprit that has left is still named") {
         bad->say_block(wrong, request.range);
         co_await bad->flush();
         const auto received = [&] { return leecher.it->status().downloaded == block_size; };
-        co_await eventually(world.real, received);
+        co_await world.eventually(received);
         const endpoint name = bad->link().local_endpoint();
         bad->close();
         co_await leecher.log.until<event::peer_disconnected>();
