@@ -50,7 +50,8 @@ struct partial_progress {
 
 /// The order of preference, for one peer:
 ///   1. the piece that it is giving us already, so that its blocks come in long runs;
-///   2. another started piece: the sooner it is whole, the sooner we can give it to others;
+///   2. another started piece: the sooner it is whole, the sooner we can give it to others; a seed is asked for what no
+///      leecher has before that;
 ///   3. a new piece: highest priority, then rarest, then random (sequential: lowest index);
 ///   4. the endgame: once no connected peer could give a block that nobody was asked for, blocks that one other peer
 ///      was asked for. While there is work for others, duplicates would only take bandwidth from them.
@@ -261,6 +262,7 @@ private:
     // Searching
     std::optional<piece_index> find_open(peer_key peer, peer_notes& notes, const bitfield& has, random_engine& random);
     std::optional<piece_index> best_partial(const bitfield& has, std::uint32_t from, std::uint32_t to);
+    bool is_better_left(piece_index piece, const bitfield& has) const;
     std::optional<piece_index> own_trial(peer_key peer, const bitfield& has) const;
     std::optional<piece_index> find_new(peer_notes& notes, const bitfield& has, random_engine& random);
     bool nobody_has_open_blocks() const;
@@ -332,7 +334,7 @@ inline std::optional<piece_index> piece_picker::find_open(peer_key peer, peer_no
     if (notes.nothing_open) return std::nullopt;
     if (newcomers_.proven(peer)) {
         const auto piece = best_partial(has, 0, std::min(glance, fetchable_));
-        if (piece && !newcomers_.has_trial(*piece)) return piece;
+        if (piece && !newcomers_.has_trial(*piece) && !is_better_left(*piece, has)) return piece;
     } else {
         if (const auto piece = own_trial(peer, has)) return piece;
         if (!newcomers_.may_try_another(peer)) return std::nullopt;
@@ -344,6 +346,12 @@ inline std::optional<piece_index> piece_picker::find_open(peer_key peer, peer_no
     if (const auto piece = best_partial(has, 0, fetchable_)) return piece;
     notes.nothing_open = true;
     return std::nullopt;
+}
+
+/// A seed's time goes to what no leecher could give first. Otherwise all leechers of a swarm would fetch the rest of
+/// their pieces from its only seed, which has given most of that before.
+inline bool piece_picker::is_better_left(piece_index piece, const bitfield& has) const {
+    return has.all() && !options_.sequential && order_.copies(piece) > 0 && order_.any_without_copies(priority(piece));
 }
 
 /// A piece with which the newcomer has begun.

@@ -68,6 +68,12 @@ public:
         return false;
     }
 
+    /// Whether there is a listed piece of this priority or a higher one that has no copy.
+    bool any_without_copies(std::uint8_t at_least) const {
+        return std::any_of(levels_.begin() + (at_least - 1), levels_.end(),
+                           [](const level& l) { return (l.non_empty & 1) != 0; });
+    }
+
     /// A listed piece out of `has`, the highest priority and rarest first, equals at random. It looks at no more than
     /// 64 pieces, so a peer that has few of those listed may end with nothing although there is something: see scan().
     std::optional<piece_index> rarest(const bitfield& has, random_engine& random, std::uint64_t& steps) const {

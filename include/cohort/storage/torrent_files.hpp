@@ -77,7 +77,7 @@ public:
     /// As read(), but false where a file is missing or too short.
     bool try_read(std::uint64_t offset, byte_span out);
 
-    /// The range in parts, each in one file, for sending without copying.
+    /// The range in parts, each in one file, for sending.
     std::vector<content_slice> slices(std::uint64_t offset, std::size_t length);
     /// Says that the range will be read soon. Never fails.
     void prefetch(std::uint64_t offset, std::size_t length);

@@ -1,5 +1,6 @@
 #include <cohort/policy/piece_picker.hpp>
 
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -93,12 +94,41 @@ TEST_CASE("a started piece is finished before a new one is begun, by whoever com
     CHECK(picker.partial_count() == 2);
 }
 
+TEST_CASE("a seed is asked for what no leecher has before it helps with a started piece that one has") {
+    for (const bool sequential : {false, true}) {
+        piece_picker picker(layout_of(4, 4), sequential ? in_order : rarest_at_once);
+        random_engine random(1);
+        const bitfield all(4, true);
+        const bitfield first = bits_of(4, {0});
+        picker.peer_joined(all);
+        picker.peer_joined(first);
+        CHECK(pick(picker, 2, first, 1, random).at(0).piece == 0);
+        const blocks from_seed = pick(picker, 1, all, 12, random);
+        REQUIRE(from_seed.size() == 12);
+        const bool helps_at_once =
+            std::any_of(from_seed.begin(), from_seed.end(), [](const block& b) { return b.piece == 0; });
+        CHECK(helps_at_once == sequential);
+        // When there is no more of that, it helps.
+        CHECK(pick(picker, 1, all, 1, random).at(0).piece == (sequential ? 3 : 0));
+    }
+}
+
+TEST_CASE("what a leecher has of a higher priority comes before what only a seed has") {
+    piece_picker picker(layout_of(4, 4), rarest_at_once);
+    random_engine random(1);
+    const bitfield all(4, true);
+    picker.peer_joined(all);
+    picker.peer_joined(bits_of(4, {2}));
+    picker.set_priority(2, 7);
+    CHECK(pick(picker, 2, bits_of(4, {2}), 1, random).at(0).piece == 2);
+    CHECK(pick(picker, 1, all, 1, random).at(0).piece == 2);
+}
+
 TEST_CASE("of several started pieces the one nearest to completion goes on") {
     piece_picker picker(layout_of(3, 4), rarest_at_once);
     random_engine random(1);
     for (int i = 0; i < 3; ++i) picker.peer_joined(bits_of(3, {0, 1, 2}));
-    picker.peer_joined(bits_of(3, {0}));
-    picker.peer_joined(bits_of(3, {1}));
+    for (const piece_index piece : {0u, 1u, 2u}) picker.peer_joined(bits_of(3, {piece}));
     CHECK(pick(picker, 1, bits_of(3, {0}), 1, random).at(0).piece == 0);
     CHECK(pick(picker, 2, bits_of(3, {1}), 3, random).at(0).piece == 1);
     CHECK(pick(picker, 3, bitfield(3, true), 1, random).at(0).piece == 1);
