@@ -79,6 +79,17 @@ std::size_t heap_in_use() {
     return all.uordblks + all.hblkhd;
 }
 
+/// Lets all peers expire, some at a time as the tracker does; the longest of these steps in milliseconds.
+double sweep(swarm_registry& registry, time_point now) {
+    steady::duration longest{};
+    while (registry.totals().peers() > 0) {
+        const auto start = steady::now();
+        registry.expire(now, 1000);
+        longest = std::max(longest, steady::now() - start);
+    }
+    return nanoseconds(longest) / 1e6;
+}
+
 /// So many swarms of so many peers come, announce once more, and fall silent.
 void measure_registry(std::uint32_t swarms, std::uint32_t peers) {
     std::vector<info_hash> hashes(swarms);
@@ -89,7 +100,7 @@ void measure_registry(std::uint32_t swarms, std::uint32_t peers) {
     }
     random_engine random(1);
     std::vector<endpoint> out;
-    time_point now{};
+    const time_point now{};
     const std::size_t before = heap_in_use();
     swarm_registry registry({}, 1);
     steady::duration slowest{};
@@ -113,19 +124,12 @@ void measure_registry(std::uint32_t swarms, std::uint32_t peers) {
     const double first = announce_all(0);
     const auto bytes = static_cast<double>(heap_in_use() - before) / (static_cast<double>(peers) * swarms);
     const double again = announce_all(30);
-    now += std::chrono::hours(2);
-    steady::duration longest_sweep{};
-    while (registry.totals().peers() > 0) {
-        const auto start = steady::now();
-        registry.expire(now, 1000);  // as the tracker does, some times a second
-        longest_sweep = std::max(longest_sweep, steady::now() - start);
-    }
+    const double longest_sweep = sweep(registry, now + std::chrono::hours(2));
     std::printf(
         "{\"bench\":\"registry, %u swarms of "
         "%u\",\"swarms\":%u,\"peers_each\":%u,\"bytes_per_peer\":%.1f,\"ns_first\":%.0f,"
         "\"ns_again\":%.0f,\"slowest_announce_ms\":%.2f,\"longest_sweep_ms\":%.2f}\n",
-        swarms, peers, swarms, peers, bytes, first, again, nanoseconds(slowest) / 1e6,
-        nanoseconds(longest_sweep) / 1e6);
+        swarms, peers, swarms, peers, bytes, first, again, nanoseconds(slowest) / 1e6, longest_sweep);
     std::fflush(stdout);
 }
 

@@ -33,6 +33,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def free_ports(count):
+    """So many different ones."""
     sockets = [socket.socket() for _ in range(count)]
     for s in sockets:
         s.bind(("127.0.0.1", 0))
@@ -48,7 +49,7 @@ class Peer:
     def __init__(self, command, ready):
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.ready, self.completed, self.seconds, self.uploaded = threading.Event(), threading.Event(), None, None
-        self.is_ready = ready
+        self.is_ready, self.cpu_before = ready, 0
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
 
@@ -78,11 +79,18 @@ class Peer:
         self.process.terminate()
         _, _, usage = os.wait4(self.process.pid, 0)
         self.reader.join()
-        self.cpu = usage.ru_utime + usage.ru_stime - getattr(self, "cpu_before", 0)
+        self.cpu = usage.ru_utime + usage.ru_stime - self.cpu_before
         self.peak_mb = usage.ru_maxrss / 1024
 
 
-class Cohort:
+class Client:
+    """A program in its two roles; seeder() and leecher() start a Peer."""
+
+    def close(self):
+        pass
+
+
+class Cohort(Client):
     name = "cohort"
 
     def __init__(self, binaries):
@@ -100,11 +108,8 @@ class Cohort:
     def leecher(self, torrent, directory, port, peers):
         return self.start("leecher", peers, torrent, directory, "--port", str(port), "--seed")
 
-    def close(self):
-        pass
 
-
-class CohortOverTls:
+class CohortOverTls(Client):
     name = "cohort, TLS"
 
     def __init__(self, binaries, work):
@@ -126,11 +131,8 @@ class CohortOverTls:
     def leecher(self, torrent, directory, port, peers):
         return self.start("leech", torrent, directory, port, peers)
 
-    def close(self):
-        pass
 
-
-class Libtorrent:
+class Libtorrent(Client):
     name = "libtorrent"
 
     def start(self, torrent, directory, port, peers):
@@ -142,9 +144,6 @@ class Libtorrent:
 
     def leecher(self, torrent, directory, port, peers):
         return self.start(torrent, directory, port, peers)
-
-    def close(self):
-        pass
 
 
 class RtorrentPeer(Peer):
@@ -167,7 +166,7 @@ class RtorrentPeer(Peer):
             time.sleep(0.005)
 
 
-class Rtorrent:
+class Rtorrent(Client):
     """It finds others by a tracker alone, ours: a new one each time, whose first peer is the seeder."""
 
     name = "rtorrent"

@@ -4,15 +4,12 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cstdint>
 #include <cstring>
 #include <memory>
 #include <string>
 #include <tuple>
 #include <utility>
-
-#include <unistd.h>
 
 #include <cohort/core/endian.hpp>
 #include <cohort/core/error.hpp>
@@ -249,11 +246,6 @@ private:
 
     // Writing: the plaintext of a message gathers in out_ from message_ + 2 to used_, where it is then sealed.
 
-    static std::size_t size_of(const segment& one) {
-        const auto* const slice = std::get_if<file_slice>(&one);
-        return slice != nullptr ? slice->length : std::get<byte_view>(one).size();
-    }
-
     void begin_writing(std::size_t total) {
         const std::size_t messages = (total + noise_max_payload - 1) / noise_max_payload;
         out_.take(std::min(total + messages * (length_size + noise_tag), largest_write) + length_size + noise_tag);
@@ -281,9 +273,7 @@ private:
         while (range.length > 0) {
             const byte_span target = room();
             const std::size_t size = std::min(target.size(), range.length);
-            const ssize_t got = ::pread(range.handle, target.data(), size, static_cast<off_t>(range.offset));
-            if (got < 0) raise({errno, std::generic_category()}, "reading a file to send");
-            if (static_cast<std::size_t>(got) != size) raise(errc::file_changed);
+            read_range({range.handle, range.offset, size}, target.data());
             range.offset += size;
             range.length -= size;
             if (taken(size)) co_await flush();

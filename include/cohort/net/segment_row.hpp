@@ -18,6 +18,35 @@ namespace cohort {
 /// What goes out in one write: bytes in memory, or a range of a file.
 using segment = std::variant<byte_view, file_slice>;
 
+inline std::size_t size_of(byte_view part) { return part.size(); }
+inline std::size_t size_of(const segment& part) {
+    const auto* const slice = std::get_if<file_slice>(&part);
+    return slice != nullptr ? slice->length : std::get<byte_view>(part).size();
+}
+
+/// Moves on in what is left of a row of parts: `done` bytes of the first were out before, `more` are now. No empty part
+/// is left at the front.
+template <class Part>
+void advance(std::span<const Part>& left, std::size_t& done, std::size_t more) {
+    while (!left.empty() && more >= size_of(left.front()) - done) {
+        more -= size_of(left.front()) - done;
+        done = 0;
+        left = left.subspan(1);
+    }
+    done += more;
+}
+
+/// Reads a whole range to `to`. Throws errc::file_changed when the file ends before it does, or the system's error.
+inline void read_range(const file_slice& range, std::uint8_t* to) {
+    for (std::size_t have = 0; have < range.length;) {
+        const auto at = static_cast<off_t>(range.offset + have);
+        const ssize_t got = ::pread(range.handle, to + have, range.length - have, at);
+        if (got == 0) raise(errc::file_changed);
+        if (got < 0 && errno != EINTR) raise({errno, std::generic_category()}, "reading a file to send");
+        if (got > 0) have += static_cast<std::size_t>(got);
+    }
+}
+
 /// A place in a row of segments, which outlive it.
 ///
 /// Blocks stand between short headers, so a call of the kernel for each of both would cost more than reading a
@@ -25,7 +54,7 @@ using segment = std::variant<byte_view, file_slice>;
 /// for the side that receives larger packets too.
 class segment_row {
 public:
-    explicit segment_row(std::span<const segment> all) : left_(all) { drop_empty(); }
+    explicit segment_row(std::span<const segment> all) : left_(all) { advance(0); }
 
     bool empty() const { return left_.empty(); }
 
@@ -35,18 +64,9 @@ public:
     std::span<const byte_view> gather(byte_span memory);
 
     /// So many of the bytes that follow have gone out.
-    void advance(std::size_t sent);
+    void advance(std::size_t sent) { cohort::advance(left_, done_, sent); }
 
 private:
-    static std::size_t size_of(const segment& part) {
-        const auto* const slice = std::get_if<file_slice>(&part);
-        return slice != nullptr ? slice->length : std::get<byte_view>(part).size();
-    }
-    void drop_empty() {
-        while (!left_.empty() && size_of(left_.front()) == 0) left_ = left_.subspan(1);
-    }
-    static void read(const file_slice& range, std::uint8_t* to);
-
     std::span<const segment> left_;
     std::size_t done_ = 0;  // bytes of the first segment that have gone out
     std::array<byte_view, 64> views_;
@@ -70,7 +90,7 @@ inline std::span<const byte_view> segment_row::gather(byte_span memory) {
         const std::uint64_t offset = slice->offset + skip;
         const bool follows = slice->handle == pending.handle && offset == pending.offset + pending.length;
         if (!follows) {
-            read(pending, pending_to);
+            read_range(pending, pending_to);
             pending = {slice->handle, offset, 0};
             pending_to = memory.data();
         }
@@ -80,27 +100,8 @@ inline std::span<const byte_view> segment_row::gather(byte_span memory) {
         if (length < slice->length - skip) break;
         skip = 0;
     }
-    read(pending, pending_to);
+    read_range(pending, pending_to);
     return std::span(views_).first(count);
-}
-
-inline void segment_row::read(const file_slice& range, std::uint8_t* to) {
-    for (std::size_t have = 0; have < range.length;) {
-        const auto at = static_cast<off_t>(range.offset + have);
-        const ssize_t got = ::pread(range.handle, to + have, range.length - have, at);
-        if (got == 0) raise(errc::file_changed);
-        if (got < 0 && errno != EINTR) raise({errno, std::generic_category()}, "reading a file to send");
-        if (got > 0) have += static_cast<std::size_t>(got);
-    }
-}
-
-inline void segment_row::advance(std::size_t sent) {
-    while (!left_.empty() && sent >= size_of(left_.front()) - done_) {
-        sent -= size_of(left_.front()) - done_;
-        done_ = 0;
-        left_ = left_.subspan(1);
-    }
-    done_ += sent;
 }
 
 }  // namespace cohort

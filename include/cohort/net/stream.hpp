@@ -1,8 +1,10 @@
 // The one interface between the protocol and whatever carries it: TCP, TLS, a Unix socket, or a simulated link.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <span>
+#include <variant>
 
 #include <cohort/core/bytes.hpp>
 #include <cohort/core/endpoint.hpp>
@@ -45,7 +47,9 @@ public:
 };
 
 inline asio::awaitable<void> stream::write_segments(std::span<const segment> segments) {
-    constexpr std::size_t at_once = 64 * 1024;
+    const auto is_range = [](const segment& part) { return std::holds_alternative<file_slice>(part); };
+    const bool ranges = std::any_of(segments.begin(), segments.end(), is_range);
+    const std::size_t at_once = ranges ? 64 * 1024 : 0;
     const auto memory = std::make_unique_for_overwrite<std::uint8_t[]>(at_once);
     segment_row row(segments);
     while (!row.empty()) {

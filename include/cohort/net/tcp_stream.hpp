@@ -30,12 +30,11 @@ public:
     }
 
     asio::awaitable<void> write(std::span<const byte_view> buffers) override {
-        std::size_t next = 0;
-        std::size_t skip = 0;  // bytes of buffers[next] that are sent already
-        while (next < buffers.size()) {
-            const ssize_t sent = send(buffers.subspan(next), skip);
+        std::size_t skip = 0;  // bytes of the first that are sent already
+        while (!buffers.empty()) {
+            const ssize_t sent = send(buffers, skip);
             if (sent >= 0) {
-                advance(buffers, next, skip, static_cast<std::size_t>(sent));
+                advance(buffers, skip, static_cast<std::size_t>(sent));
             } else if (would_wait()) {
                 co_await wait(asio::ip::tcp::socket::wait_write);
             }
@@ -114,15 +113,6 @@ private:
         read_size_ = full ? std::max(read_size_ / 2, least_read) : std::min(read_size_ * 2, most_read);
         row.advance(sent);
         return full;
-    }
-
-    static void advance(std::span<const byte_view> buffers, std::size_t& next, std::size_t& skip, std::size_t sent) {
-        while (next < buffers.size() && sent >= buffers[next].size() - skip) {
-            sent -= buffers[next].size() - skip;
-            ++next;
-            skip = 0;
-        }
-        skip += sent;
     }
 
     asio::ip::tcp::socket socket_;
