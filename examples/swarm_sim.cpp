@@ -100,7 +100,7 @@ int main(int argc, char** argv) {
     app.add_option("--peers", play.peers, "Leechers; 100 by default")->option_text("N")->check(CLI::Range(1, 10'000));
     app.add_option("--seeders", play.seeders, "Seeders; 1 by default")->option_text("N")->check(CLI::Range(1, 1000));
     app.add_option("--pieces", play.pieces, "Pieces; 200 by default")->option_text("N")->check(CLI::Range(1, 100'000));
-    app.add_option("--piece-length", play.piece_length, "Bytes of a piece; 16384 by default")
+    app.add_option("--piece-length", play.piece_length, "Bytes of a piece; 4096 by default")
         ->option_text("N")
         ->check(CLI::Range(1, 16 << 20));
     app.add_option("--order", given.orders, "rarest-first, random, sequential; several are compared")
@@ -109,9 +109,9 @@ int main(int argc, char** argv) {
     app.add_option("--choking", given.ways, "tit-for-tat, everybody; several are compared")
         ->option_text("WAY...")
         ->transform(CLI::CheckedTransformer(chokings));
-    app.add_option("--up", play.up, "Bytes a second that a leecher's line sends; 250000 by default")->option_text("N");
-    app.add_option("--down", play.down, "Bytes a second that a line receives; 2000000 by default")->option_text("N");
-    app.add_option("--seeder-up", play.seeder_up, "Bytes a second that a seeder's line sends; 250000 by default")
+    app.add_option("--up", play.up, "Bytes a second that a leecher's line sends; 62500 by default")->option_text("N");
+    app.add_option("--down", play.down, "Bytes a second that a line receives; 500000 by default")->option_text("N");
+    app.add_option("--seeder-up", play.seeder_up, "Bytes a second that a seeder's line sends; 62500 by default")
         ->option_text("N");
     app.add_option("--latency", play.latency_ms, "Milliseconds from a peer to the middle of the net; 20 by default")
         ->option_text("MS")
@@ -122,7 +122,7 @@ int main(int argc, char** argv) {
     app.add_option("--arrivals", play.arrivals, "Seconds over which the leechers come; 0 by default")
         ->option_text("S")
         ->check(CLI::Range(0.0, 1e6));
-    app.add_option("--connections", play.connections, "Links of a peer, at most; 40 by default")
+    app.add_option("--connections", play.connections, "Links of a peer, at most; 20 by default")
         ->option_text("N")
         ->check(CLI::Range(1, 1000));
     app.add_option("--free-riders", play.free_riders, "Part of the leechers that gives nothing; 0 by default")

@@ -61,8 +61,9 @@ public:
 
 private:
     /// The size of one read follows the peer's pace, so that a slow peer's few bytes do not pin a large buffer while
-    /// the disk has them.
-    static constexpr std::size_t smallest_read = 16 * 1024;
+    /// the disk has them. The smallest takes a whole block with its header and some small messages: what a read cuts
+    /// in two is copied.
+    static constexpr std::size_t smallest_read = block_size + 1024;
     static constexpr std::size_t largest_read = 256 * 1024;
     /// From here on the start of a message is extended in place: copying it at each read would cost its square.
     static constexpr std::size_t long_message = 32 * 1024;

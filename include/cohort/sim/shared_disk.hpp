@@ -78,12 +78,20 @@ private:
         std::size_t read_at(std::uint64_t offset, byte_span out) override {
             if (offset >= file_->size) return 0;
             const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), file_->size - offset));
-            std::fill_n(out.begin(), size, std::uint8_t{0});
-            for (auto one = file_->range_at(offset); one != file_->written.end() && one->first < offset + size; ++one) {
-                const std::uint64_t from = std::max(one->first, offset), to = std::min(one->second, offset + size);
-                std::copy_n(file_->content->begin() + static_cast<std::ptrdiff_t>(from), to - from,
-                            out.begin() + static_cast<std::ptrdiff_t>(from - offset));
+            const std::uint64_t end = offset + size;
+            std::uint64_t done = offset;
+            const auto put = [&](std::uint64_t until, bool written) {
+                const byte_span target = out.subspan(done - offset, until - done);
+                if (written)
+                    std::copy_n(byte_view(*file_->content).subspan(done).begin(), target.size(), target.begin());
+                if (!written) std::fill(target.begin(), target.end(), std::uint8_t{0});
+                done = until;
+            };
+            for (auto one = file_->range_at(offset); one != file_->written.end() && one->first < end; ++one) {
+                put(std::max(one->first, offset), false);
+                put(std::min(one->second, end), true);
             }
+            put(end, false);
             return size;
         }
         using disk_file::write_at;

@@ -72,13 +72,15 @@ private:
         return *hosts_.back();
     }
 
-    /// False when nothing can happen any more.
-    bool go_on() {
-        io_.restart();
-        if (io_.poll() > 0) return true;
-        if (net_->time.idle()) return false;
-        net_->time.step();
-        return true;
+    /// Does all that can be done now, and lets time go on until `done` or then. False when nothing can happen any more.
+    bool play(const bool& done, time_point until) {
+        for (;;) {
+            io_.restart();
+            io_.poll();
+            if (done || net_->time.now() > until) return true;
+            if (net_->time.idle()) return false;
+            net_->time.step();
+        }
     }
 
     std::shared_ptr<fabric> net_;
@@ -106,14 +108,11 @@ T world::run(asio::awaitable<T> main, duration limit) {
     auto& [result, failure, done, stop] = *main_of_all;
     asio::co_spawn(io_, std::move(main), asio::bind_cancellation_slot(stop.slot(), ended));
     const time_point until = net_->time.now() + limit;
-    while (!done && net_->time.now() <= until && go_on()) {
-    }
+    const bool late = play(done, until);
     if (!done) {
-        const bool late = net_->time.now() > until;
         const std::string trouble = late ? "not done within the limit" : "all wait for what will never happen";
         stop.emit(asio::cancellation_type::all);
-        while (!done && net_->time.now() <= until + limit && go_on()) {
-        }
+        play(done, until + limit);
         if (!done) throw std::logic_error(trouble + ", and cancelling does not help");
         throw std::runtime_error(trouble);
     }

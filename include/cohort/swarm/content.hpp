@@ -64,16 +64,17 @@ public:
     torrent_files& files() { return *files_; }
 
     /// Hands a run of blocks of one piece to the disk. `parts` together are the bytes from `begin` on and stay valid
-    /// while `memory` is held.
-    void write(piece_index piece, std::uint32_t begin, std::vector<byte_view> parts,
-               std::shared_ptr<const void> memory) {
+    /// while `memory` is held. With finish_follows the caller says so next, and the disk hears both at once.
+    void write(piece_index piece, std::uint32_t begin, std::vector<byte_view> parts, std::shared_ptr<const void> memory,
+               bool finish_follows = false) {
         const std::size_t size = total_size(parts);
-        hand_over({writer_of(piece), begin, std::move(parts), std::move(memory), size, false});
+        const std::uint32_t to = hand_over({writer_of(piece), begin, std::move(parts), std::move(memory), size, false});
+        if (!finish_follows) feed(to);
     }
 
     /// All blocks of the piece were handed over: the verdict follows. `digests` asks for those of the blocks of a good
     /// piece too.
-    void finish(piece_index piece, bool digests) { hand_over({writer_of(piece), 0, {}, {}, 0, digests}); }
+    void finish(piece_index piece, bool digests) { feed(hand_over({writer_of(piece), 0, {}, {}, 0, digests})); }
 
     /// Says that blocks of a piece will be sent next: has it read ahead and, where we never write, makes sure that
     /// nobody changed its files since they were checked.
@@ -178,13 +179,14 @@ private:
         return writer;
     }
 
-    void hand_over(piece_work work) {
+    /// To the lane whose number is returned, which is to be fed.
+    std::uint32_t hand_over(piece_work work) {
         // Pieces that follow one another mostly come one after the other: they meet in one lane.
         const std::uint32_t number = work.writer->piece() / 2 % static_cast<std::uint32_t>(lanes_.size());
         const std::size_t size = work.size;
         lanes_[number].waiting.push_back(std::move(work));
         bytes_under_way_ += size;
-        feed(number);
+        return number;
     }
 
     /// Gives the lane its next batch if it is idle.

@@ -79,7 +79,7 @@ public:
 
     /// Hands what the batch brought to the disk, and asks for more.
     void end_of_batch(peer& from) {
-        flush_run();
+        flush_run(false);
         refill(from);
     }
     /// Sends as many requests as the peer should have. Those of a batch go out together.
@@ -123,7 +123,7 @@ private:
     void give_back(peer& from, bool may_still_come);
     void refill_idle();
     void cancel_others(const block& got, const peer& from);
-    void flush_run();
+    void flush_run(bool finishes_piece);
 
     static void update_interest(peer& p) {
         const bool interested = p.wanted_pieces > 0;
@@ -181,7 +181,7 @@ inline void download::on_block(peer& from, const wire::piece& message,
     const bool continues = !run_.parts.empty() && run_.range.piece == range.piece &&
                            run_.range.begin + run_.range.length == range.begin && run_.memory == memory;
     if (!continues) {
-        flush_run();
+        flush_run(false);
         run_.range = {range.piece, range.begin, 0};
         run_.memory = memory;
     }
@@ -189,14 +189,15 @@ inline void download::on_block(peer& from, const wire::piece& message,
     run_.parts.push_back(message.data);
     cancel_others(range, from);
     if (result == block_result::piece_complete) {
-        flush_run();
+        flush_run(true);
         content_->finish(range.piece, suspected_.contains(range.piece));
     }
 }
 
-inline void download::flush_run() {
+inline void download::flush_run(bool finishes_piece) {
     if (run_.parts.empty()) return;
-    content_->write(run_.range.piece, run_.range.begin, std::exchange(run_.parts, {}), std::exchange(run_.memory, {}));
+    content_->write(run_.range.piece, run_.range.begin, std::exchange(run_.parts, {}), std::exchange(run_.memory, {}),
+                    finishes_piece);
 }
 
 /// In the endgame several peers were asked for the same block; the first answer settles it.

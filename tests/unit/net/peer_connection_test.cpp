@@ -352,7 +352,8 @@ TEST_CASE("a block that was asked for comes as it was sent, others are events") 
         CHECK(event.message == wire::message(wire::have{1}));
         event = co_await with.ours().next_event();
         CHECK(event.message == wire::message(wire::keep_alive{}));
-        CHECK(got.range == wanted);
+        const auto came = [&] { return got.range == wanted; };
+        co_await eventually(net, came);
         CHECK(as_text(got.bytes) == as_text(byte_view(data)));
         CHECK(with.ours().state().has.get(1));
         co_await finish(with);
