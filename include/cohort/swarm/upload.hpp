@@ -48,11 +48,7 @@ public:
 
     /// A peer has all it wants of us. While we lack something this can change with the next piece.
     void on_not_interested(peer& who) {
-        if (!have_.all() || who.state().am_choking) return;
-        peer* const next = next_in_line();
-        if (next == nullptr) return;
-        choke(who);
-        unchoke(*next);
+        if (have_.all() && !who.state().am_choking) pass_on(who);
     }
 
     /// Whoever waits longest gets a slot that became free, so that a crowd need not wait for the next round.
@@ -82,7 +78,7 @@ public:
     /// returns how long. Throws errc::stopped after the disk failed.
     duration fill(peer& to);
 
-    /// The choking round of every ten seconds.
+    /// The choking round of every ten seconds. Turns that a seeder's peers have used up end at once.
     void rechoke(bool seeding, time_point now);
 
 private:
@@ -108,6 +104,15 @@ private:
             if (out == nullptr || waits_since(*p) < waits_since(*out)) out = p;
         }
         return out;
+    }
+
+    /// Gives the slot to whoever waits longest. False if nobody does.
+    bool pass_on(peer& from) {
+        peer* const next = next_in_line();
+        if (next == nullptr) return false;
+        choke(from);
+        unchoke(*next);
+        return true;
     }
 
     void unchoke(peer& who) {
@@ -175,6 +180,9 @@ inline void upload::queue_block(peer& to, const block& range) {
     uploaded_ += range.length;
     to.uploaded_since_unchoke += range.length;
     to.upload.add(range.length, net_.now());
+    // On a fast line a turn is over long before the next round; a thousand peers would wait for hours.
+    const bool over = have_.all() && to.uploaded_since_unchoke >= options_.choking.share;
+    if (over && !pass_on(to)) to.uploaded_since_unchoke = 0;
 }
 
 inline void upload::rechoke(bool seeding, time_point now) {

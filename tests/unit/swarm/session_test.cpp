@@ -116,6 +116,45 @@ TEST_CASE("a swarm of leechers shares: each byte leaves the seeder less often th
     });
 }
 
+TEST_CASE("a seeder's turn is over with its share when somebody waits, and goes on when nobody does") {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
+        const shared_content content = world.make_content(8 * block_size, block_size);
+        session& giver = world.start();
+        torrent_options strict = world.seeding(content);
+        strict.swarm.uploading.choking.unchoke_slots = 1;
+        strict.swarm.uploading.choking.optimistic_slots = 0;
+        strict.swarm.uploading.choking.share = 2 * block_size;
+        event_log log = world.log(giver.add(content.info, strict));
+        co_await log.until<event::completed>();
+        const endpoint at = world.address_of(giver);
+        const auto ask = [&](scripted_peer& from, piece_index piece) {
+            from.say(wire::request{{piece, 0, block_size}});
+            return from.flush();
+        };
+        auto first = co_await world.join(at, content.info.hash, "first");
+        first->say(wire::interested{});
+        for (piece_index piece = 0; piece < 3; ++piece) {
+            co_await ask(*first, piece);
+            co_await first->expect<wire::piece>();
+        }
+        auto second = co_await world.join(at, content.info.hash, "second");
+        second->say(wire::interested{});
+        co_await second->flush();
+        co_await world.take_turns(50);
+        CHECK(first->count<wire::choke>() == 0);
+        co_await ask(*first, 3);
+        co_await first->expect<wire::piece>();
+        co_await first->expect<wire::choke>();
+        co_await second->expect<wire::unchoke>();
+        for (piece_index piece = 0; piece < 2; ++piece) {
+            co_await ask(*second, piece);
+            co_await second->expect<wire::piece>();
+        }
+        co_await second->expect<wire::choke>();
+        co_await first->expect<wire::unchoke>();
+    });
+}
+
 TEST_CASE("several torrents live behind one port") {
     run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
         std::vector<shared_content> contents;
