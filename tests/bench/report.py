@@ -22,6 +22,8 @@ SHOWN = (("mb_s", "MB/s", True, ".0f"), ("seeder_cpu", "CPU s/GiB, seeder", Fals
          ("answers_s", "answers/s", True, ",.0f"), ("cpu_per_million", "CPU s per million", False, ".1f"),
          ("cpu", "CPU s/GiB", False, ".2f"), ("median_ms", "ms, median", False, ".1f"),
          ("ns_per_block", "ns a block", False, ".0f"), ("bytes_per_peer", "bytes a peer", False, ".1f"),
+         ("kib_per_idle_peer", "KiB for each that is idle", False, ".1f"),
+         ("idle_percent", "% of a core while all are idle", False, ".2f"), ("fairness", "fairness", True, ".3f"),
          ("longest_sweep_ms", "longest sweep, ms", False, ".2f"), ("compile_s", "s to compile", False, ".1f"),
          ("mb", "peak MB", False, ".0f"))
 COLOURS = ("#0b6e4f", "#b5651d", "#3b5ba5", "#777777")

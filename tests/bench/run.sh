@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Measures cohort beside its rivals, each in turn in the same run, and prints one table of medians and ratios.
 #
-#   tests/bench/run.sh [NAME...]    all, or some: pair swarm crowd files pieces make hash tracker policy compile start
+#   tests/bench/run.sh [NAME...]    all, or some: pair swarm crowd connections files pieces make hash tracker
+#                                   policy compile start
 #
 # Installs the rivals where there is apt, builds with the release flags in build/release, and leaves build/bench with
 # figures.jsonl, table.md and two plots. Nothing else should run on the machine meanwhile; all of it takes half an hour.
@@ -10,7 +11,7 @@ export LC_ALL=C.UTF-8
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . tests/tools/common.sh
 
-names=(pair swarm crowd files pieces make hash tracker policy compile start)
+names=(pair swarm crowd connections files pieces make hash tracker policy compile start)
 [ $# -eq 0 ] || names=("$@")
 bin=$PWD/build/release/examples
 out=$PWD/build/bench
@@ -31,6 +32,7 @@ measure() {
     pair) bench transfer "$bin" ;;
     swarm) bench transfer "$bin" --leechers 8 --size 256 ;;
     crowd) bench transfer "$bin" --leechers 50 --size 64 --rounds 3 ;;
+    connections) bench connections "$bin" ;;
     files) bench transfer "$bin" --size 200 --files 20000 --piece-length 256 ;;
     pieces) bench transfer "$bin" --size 1600 --piece-length 16 --only cohort libtorrent ;;
     make) bench make "$bin" ;;
