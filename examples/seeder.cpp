@@ -18,6 +18,7 @@ struct flags {
     std::vector<std::string> peers;
     std::uint64_t upload_limit = 0;
     std::size_t max_peers = 200;
+    bool super_seeding = false;
     bool json = false;
     std::string trace;
     cohort::examples::talk_flags chat;
@@ -40,6 +41,7 @@ asio::awaitable<int> seed(const flags& given) {
     }
     options.upload_limit = given.upload_limit;
     options.max_peers = given.max_peers;
+    options.super_seeding = given.super_seeding;
     options.chat = given.chat.maker();
 
     cohort::seeder seeder(net, std::move(info), options);
@@ -67,6 +69,8 @@ int main(int argc, char** argv) {
         ->take_all();
     app.add_option("--upload-limit", given.upload_limit, "Bytes a second, 0 for none")->option_text("N");
     app.add_option("--max-peers", given.max_peers, "Peers at the same time, at most; 200 by default")->option_text("N");
+    app.add_flag("--super-seed", given.super_seeding,
+                 "For what nobody else has: give each piece to one peer first, which gives it on (BEP 16)");
     cohort::examples::add_talk_flag(app, given.chat, "seeder");
     app.add_flag("--json", given.json, "Print one JSON line an event");
     cohort::examples::add_trace_flag(app, given.trace);

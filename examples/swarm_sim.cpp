@@ -129,6 +129,7 @@ int main(int argc, char** argv) {
         ->option_text("P")
         ->check(CLI::Range(0.0, 1.0));
     app.add_flag("--leave", play.leave, "Leechers go when they are complete");
+    app.add_flag("--super-seed", play.super_seed, "Seeders tell of each piece to one peer first, which gives it on");
     app.add_flag("--seeders-leave", play.seeders_leave, "Seeders go when every piece was given once");
     app.add_option("--seed", play.seed, "What decides everything; 1 by default")->option_text("N");
     app.add_option("--limit", given.limit_hours, "Hours of the swarm's time, at most; 24 by default")

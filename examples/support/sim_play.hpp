@@ -42,6 +42,7 @@ struct play_options {
     double free_riders = 0;      ///< part of the leechers that gives nothing
     bool leave = false;          ///< leechers go when they are complete
     bool seeders_leave = false;  ///< as soon as every piece was given once
+    bool super_seed = false;     ///< seeders tell of each piece to one peer first
     std::uint64_t seed = 1;
     duration limit = std::chrono::hours(24);
     trace_sink trace{};  ///< what the first leecher says and hears
@@ -192,6 +193,7 @@ inline torrent_options swarm_play::torrent_options_of(std::size_t who) const {
     how.content.path = "/swarm";
     how.keep_journal = false;
     how.swarm.max_peers = options.connections;
+    how.swarm.super_seeding = options.super_seed && seeds(who);
     how.swarm.picking.sequential = options.order == piece_order::sequential;
     if (options.order == piece_order::random) how.swarm.picking.random_first = options.pieces;
     choker_options& slots = how.swarm.uploading.choking;

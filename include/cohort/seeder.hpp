@@ -22,6 +22,7 @@ struct seeder_options {
     std::vector<std::string> trackers = {};               ///< beside the torrent's own
     std::uint64_t upload_limit = 0;                       ///< bytes a second; 0: none
     std::size_t max_peers = 200;                          ///< connected at the same time
+    bool super_seeding = false;                           ///< tell peers little, so that they share (BEP 16)
     swarm_talk_maker chat = {};                           ///< talk with the peers: see swarm/swarm_chat.hpp
 };
 
@@ -53,6 +54,7 @@ private:
         out.peers = options.peers;
         out.swarm.uploading.rate_limit = options.upload_limit;
         out.swarm.max_peers = options.max_peers;
+        out.swarm.super_seeding = options.super_seeding;
         out.announcing.more_trackers = options.trackers;
         out.chat = options.chat;
         return out;

@@ -92,6 +92,7 @@ class Client:
 
 class Cohort(Client):
     name = "cohort"
+    seeding = ()
 
     def __init__(self, binaries):
         self.binaries = binaries
@@ -103,10 +104,15 @@ class Cohort(Client):
                     lambda line: ready in line)
 
     def seeder(self, torrent, content, port):
-        return self.start("seeder", [], torrent, content, "--port", str(port))
+        return self.start("seeder", [], torrent, content, "--port", str(port), *self.seeding)
 
     def leecher(self, torrent, directory, port, peers):
         return self.start("leecher", peers, torrent, directory, "--port", str(port), "--seed")
+
+
+class CohortSuperSeeding(Cohort):
+    name = "cohort, super-seeding"
+    seeding = ("--super-seed",)
 
 
 class CohortOverTls(Client):
@@ -305,7 +311,7 @@ COLUMNS = (("seconds", 8, ".2f"), ("mb_s", 8, ".0f"), ("seeder_cpu", 11, ".2f"),
 def show(bench, who, curve=None, **measured):
     """CPU seconds are those for a GiB that was received, MB the peak resident memory."""
     cells = (format(measured[name], form) if measured.get(name) is not None else "" for name, _, form in COLUMNS)
-    print(f"{who:12}", *(f"{cell:>{width}}" for cell, (_, width, _) in zip(cells, COLUMNS)), flush=True)
+    print(f"{who:21}", *(f"{cell:>{width}}" for cell, (_, width, _) in zip(cells, COLUMNS)), flush=True)
     figures.record(bench, who, **measured, **({"curve": curve} if curve else {}))
 
 
@@ -343,6 +349,7 @@ def bench(options, names):
         size = options.size * (1 << 20) // options.files * options.files
         write_content(content, size, options.files)
         makers = {"cohort": lambda: Cohort(options.binaries), "libtorrent": Libtorrent, "bare minimum": lambda: None,
+                  "cohort, super-seeding": lambda: CohortSuperSeeding(options.binaries),
                   "rtorrent": lambda: Rtorrent(options.binaries, work),
                   "cohort, TLS": lambda: CohortOverTls(options.binaries, work)}
         clients = {name: makers[name]() for name in names}
@@ -354,7 +361,7 @@ def bench(options, names):
                            check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         title = title_of(options)
         print(f"\n{title}; CPU s/GiB, peak MB")
-        print(f"{'':12}", *(f"{name:>{width}}" for name, width, _ in COLUMNS))
+        print(f"{'':21}", *(f"{name:>{width}}" for name, width, _ in COLUMNS))
         for _ in range(options.rounds):
             for name, client in clients.items():
                 torrent = torrents["announced" if name == "rtorrent" else "plain"]
@@ -370,7 +377,7 @@ def bench(options, names):
         shutil.rmtree(work, ignore_errors=True)
 
 
-EVERYBODY = ["bare minimum", "cohort", "cohort, TLS", "rtorrent", "libtorrent"]
+EVERYBODY = ["bare minimum", "cohort", "cohort, super-seeding", "cohort, TLS", "rtorrent", "libtorrent"]
 
 
 def main():
@@ -384,8 +391,10 @@ def main():
     parser.add_argument("--only", nargs="+", choices=EVERYBODY)
     given = parser.parse_args()
     names = given.only or EVERYBODY
+    if given.leechers == 1:
+        names = [name for name in names if name != "cohort, super-seeding"]
     if given.leechers > 1 or given.files > 1:
-        names = [name for name in names if name in ("cohort", "libtorrent")]
+        names = [name for name in names if name in ("cohort", "cohort, super-seeding", "libtorrent")]
     bench(given, names)
 
 

@@ -33,9 +33,17 @@ def _(t):
     t.check(len(lines) == 4, str(lines))
     median = {(line["order"], line["choking"]): line["median_s"] for line in lines}
     t.check(median["sequential", "tit-for-tat"] > median["rarest-first", "tit-for-tat"], str(median))
-    scarce = ("--leave", "--seeder-up", "100000", "--free-riders", "0.3")
+    scarce = ("--leave", "--seeder-up", "25000", "--free-riders", "0.3")
     (riders,) = swarms(t, *scarce, size=("--peers", "30", "--pieces", "100"))
     t.check(riders["free_rider_median_s"] > riders["median_s"], str(riders))
+
+
+@testing.case("who super-seeds gives less")
+def _(t):
+    size = ("--peers", "30", "--pieces", "100")
+    (plain,), (sparing,) = swarms(t, size=size), swarms(t, "--super-seed", size=size)
+    t.check(sparing["complete"] == 30 and sparing["fewest_copies"] == 31, str(sparing))
+    t.check(sparing["seeder_copies"] < plain["seeder_copies"], f"{sparing} beside {plain}")
 
 
 @testing.case("a swarm that cannot complete is told with 3, after its own time and not ours")

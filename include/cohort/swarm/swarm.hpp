@@ -24,6 +24,7 @@
 #include <cohort/swarm/extensions.hpp>
 #include <cohort/swarm/peer.hpp>
 #include <cohort/swarm/peer_totals.hpp>
+#include <cohort/swarm/super_seeder.hpp>
 #include <cohort/swarm/upload.hpp>
 
 namespace cohort {
@@ -33,6 +34,7 @@ struct swarm_options {
     picker_options picking;
     upload_options uploading;
     std::uint64_t download_limit = 0;  ///< bytes a second over all peers; 0: none
+    bool super_seeding = false;        ///< while we have everything: see super_seeding.hpp
 };
 
 class swarm {
@@ -163,6 +165,7 @@ private:
     swarm_extensions extensions_;
     download download_;
     upload upload_;
+    super_seeder sparing_;
     token_bucket download_limit_;
     content* content_ = nullptr;
     bool broken_ = false;
@@ -190,6 +193,7 @@ inline swarm::swarm(network& net, std::shared_ptr<const metainfo> info, peer_id 
                      on_failed(piece, contributors, verdict);
                  }}),
       upload_(net, info_->layout(), download_.picker().have(), peers_, options.uploading),
+      sparing_(net, download_.picker(), peers_, info_->layout().piece_count(), options.super_seeding),
       download_limit_(options.download_limit),
       totals_(totals) {}
 
@@ -268,13 +272,15 @@ inline void swarm::enter(peer& newcomer) {
 inline void swarm::introduce(peer& to) {
     if (to.extension_protocol) extensions_.greet(to, listen_port_, request_queue);
     const bitfield& have = picker().have();
-    if (to.state().fast() && have.all()) {
+    const bool hide = sparing_.active();
+    if (to.state().fast() && have.all() && !hide) {
         to.connection->queue(wire::have_all{});
-    } else if (to.state().fast() && have.none()) {
+    } else if (to.state().fast() && (have.none() || hide)) {
         to.connection->queue(wire::have_none{});
-    } else if (!have.none()) {
+    } else if (!have.none() && !hide) {
         to.connection->queue(wire::bitfield{have.bytes()});
     }
+    sparing_.entered(to);
 }
 
 inline void swarm::leave(peer& gone, std::error_code reason) {
@@ -287,6 +293,7 @@ inline void swarm::leave(peer& gone, std::error_code reason) {
     extensions_.left(gone);
     change([&] {
         download_.left(gone);
+        sparing_.left(gone);
         totals_.gone(gone);
         upload_.fill_slots();
         handlers_.on_event(event::peer_disconnected{gone.address, reason, gone.download.total(), gone.upload.total()});
@@ -359,11 +366,16 @@ inline void swarm::handle(peer& from, const wire::message& message, const messag
     } else if (const auto* const cancel = std::get_if<wire::cancel>(&message)) {
         upload_.on_cancel(from, cancel->range);
     } else if (const auto* const have = std::get_if<wire::have>(&message)) {
-        if (from.state().has.count() != had) download_.on_have(from, have->piece);
+        if (from.state().has.count() != had) {
+            download_.on_have(from, have->piece);
+            sparing_.on_have(from, have->piece);
+        }
     } else if (late) {
         download_.on_more_pieces(from, before);
+        sparing_.on_pieces(from);
     } else if (std::holds_alternative<wire::bitfield>(message) || std::holds_alternative<wire::have_all>(message)) {
         download_.on_pieces(from);
+        sparing_.on_pieces(from);
     } else if (std::holds_alternative<wire::interested>(message)) {
         upload_.on_interested(from);
     } else if (std::holds_alternative<wire::not_interested>(message)) {
@@ -404,6 +416,7 @@ inline void swarm::look_after_peers() {
         // What may wait is said in turns: a message to everybody at once would be the work of a whole second.
         if ((ticks_ + key) % quiet_turns == 0 && !p->connection->nothing_queued()) p->connection->nudge();
     }
+    sparing_.tick();
     if (now < next_rechoke_) return;
     next_rechoke_ = now + rechoke_interval;
     upload_.rechoke(picker().finished(), now);
