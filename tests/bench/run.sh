@@ -5,7 +5,7 @@
 #                                   policy compile start
 #
 # Installs the rivals where there is apt, builds with the release flags in build/release, and leaves build/bench with
-# figures.jsonl, table.md and two plots. Nothing else should run on the machine meanwhile; all of it takes half an hour.
+# figures.jsonl, table.md and two plots. Nothing else should run on the machine meanwhile.
 set -euo pipefail
 export LC_ALL=C.UTF-8
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -32,7 +32,7 @@ measure() {
     pair) bench transfer "$bin" ;;
     swarm) bench transfer "$bin" --leechers 8 --size 256 ;;
     crowd) bench transfer "$bin" --leechers 50 --size 64 --rounds 3 ;;
-    connections) bench connections "$bin" ;;
+    connections) bench connections ;;
     files) bench transfer "$bin" --size 200 --files 20000 --piece-length 256 ;;
     pieces) bench transfer "$bin" --size 1600 --piece-length 16 --only cohort libtorrent ;;
     make) bench make "$bin" ;;

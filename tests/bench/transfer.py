@@ -5,9 +5,9 @@
                             [--only CLIENT...]
 
 BIN_DIR holds the built example programs, and `bare` (COHORT_BUILD_INTEROP), which only sends, hashes and writes. It and
-rtorrent take part where there is one leecher and one file. Several leechers know each other. Files are on /dev/shm,
-connections on 127.0.0.1. libtorrent runs with its default settings, but with DHT, local discovery, port mapping and uTP
-off.
+rtorrent take part where there is one leecher and one file; a super-seeding seeder of ours where there are several
+leechers, who know each other. Files are on /dev/shm, connections on 127.0.0.1. libtorrent runs with its default
+settings, but with DHT, local discovery, port mapping and uTP off.
 
 Only the transfer is counted: seconds from the first to the last leecher that has everything, CPU seconds from when the
 files were checked. Peak resident memory is the whole process's. rtorrent tells neither when it begins nor, in time,
@@ -380,6 +380,14 @@ def bench(options, names):
 EVERYBODY = ["bare minimum", "cohort", "cohort, super-seeding", "cohort, TLS", "rtorrent", "libtorrent"]
 
 
+def takes_part(name, options):
+    if name in ("cohort", "libtorrent"):
+        return True
+    if name == "cohort, super-seeding":
+        return options.leechers > 1
+    return options.leechers == 1 and options.files == 1
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("binaries", metavar="BIN_DIR")
@@ -390,12 +398,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs="+", choices=EVERYBODY)
     given = parser.parse_args()
-    names = given.only or EVERYBODY
-    if given.leechers == 1:
-        names = [name for name in names if name != "cohort, super-seeding"]
-    if given.leechers > 1 or given.files > 1:
-        names = [name for name in names if name in ("cohort", "cohort, super-seeding", "libtorrent")]
-    bench(given, names)
+    bench(given, [name for name in given.only or EVERYBODY if takes_part(name, given)])
 
 
 if __name__ == "__main__":

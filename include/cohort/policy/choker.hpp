@@ -35,8 +35,9 @@ struct choker_options {
     duration turn = 60s;                 ///< ... or so long, whichever comes first
 };
 
-/// The engine calls rechoke() every ten seconds (BEP 3: often enough to follow the rates, too seldom to flutter), and
-/// when a peer with a slot leaves or loses interest.
+/// The engine calls rechoke() every ten seconds (BEP 3: often enough to follow the rates, too seldom to flutter).
+/// Between two rounds whoever waits longest gets the slot of who leaves or, when seeding, loses interest or has used
+/// its share.
 class choker {
 public:
     explicit choker(choker_options options = {}) : options_(options) {}
@@ -70,6 +71,9 @@ public:
         return out;
     }
 
+    /// Whether a seeder's peer has had what one turn gives.
+    bool used_share(std::uint64_t uploaded_since_unchoke) const { return uploaded_since_unchoke >= options_.share; }
+
 private:
     /// Tit for tat, in order of importance.
     static bool gives_more(const choke_candidate& a, const choke_candidate& b) {
@@ -95,7 +99,7 @@ private:
     }
 
     bool in_turn(const choke_candidate& peer, time_point now) const {
-        return peer.unchoked_now && peer.uploaded_since_unchoke < options_.share &&
+        return peer.unchoked_now && !used_share(peer.uploaded_since_unchoke) &&
                now - peer.unchoked_since < options_.turn;
     }
     static time_point waiting_since(const choke_candidate& peer) {

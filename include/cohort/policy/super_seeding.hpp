@@ -19,8 +19,8 @@
 namespace cohort {
 
 /// A peer is offered pieces that nobody has, some at a time; an offer is open until another peer has the piece as well,
-/// and only then comes the next. Who gives nothing on is offered nothing more. But nobody is left without: a peer that
-/// gets no piece from anybody for a while, or is the only one, is told of everything.
+/// and only then comes the next: who gives on gets more. But nobody is left without: a peer that gets no piece from
+/// anybody for a while, or is the only one, is told of everything.
 ///
 /// Memory: 8 bytes a piece; a bit for each piece and peer.
 class super_seeding {

@@ -78,7 +78,7 @@ public:
     /// returns how long. Throws errc::stopped after the disk failed.
     duration fill(peer& to);
 
-    /// The choking round of every ten seconds. Turns that a seeder's peers have used up end at once.
+    /// The choking round of every ten seconds.
     void rechoke(bool seeding, time_point now);
 
 private:
@@ -181,7 +181,7 @@ inline void upload::queue_block(peer& to, const block& range) {
     to.uploaded_since_unchoke += range.length;
     to.upload.add(range.length, net_.now());
     // On a fast line a turn is over long before the next round; a thousand peers would wait for hours.
-    const bool over = have_.all() && to.uploaded_since_unchoke >= options_.choking.share;
+    const bool over = have_.all() && choker_.used_share(to.uploaded_since_unchoke);
     if (over && !pass_on(to)) to.uploaded_since_unchoke = 0;
 }
 

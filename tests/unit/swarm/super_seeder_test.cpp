@@ -15,7 +15,6 @@ constexpr piece_index piece_count = 40;
 
 struct sparing_seeder {
     shared_content content;
-    session& where;
     std::shared_ptr<torrent> it;
     endpoint address;
 };
@@ -28,7 +27,7 @@ asio::awaitable<sparing_seeder> start_seeder(swarm_fixture& world) {
     const auto it = where.add(content.info, sparing);
     event_log log = world.log(it);
     co_await log.until<event::completed>();
-    co_return sparing_seeder{std::move(content), where, it, world.address_of(where)};
+    co_return sparing_seeder{std::move(content), it, world.address_of(where)};
 }
 
 }  // namespace
