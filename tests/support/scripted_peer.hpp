@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include <cohort/core/pieces.hpp>
 #include <cohort/net/network.hpp>
@@ -131,6 +132,7 @@ public:
     stream& link() { return *link_; }
 
     std::map<block, int> asked;           ///< by requests
+    std::vector<block> asked_in_turn;     ///< the same, as they came
     std::map<std::size_t, int> received;  ///< messages, by their index in wire::message
     std::uint64_t block_bytes = 0;        ///< of `piece` messages received
 
@@ -216,7 +218,10 @@ private:
 
     void note(const wire::message& message) {
         ++received[message.index()];
-        if (const auto* const request = std::get_if<wire::request>(&message)) ++asked[request->range];
+        if (const auto* const request = std::get_if<wire::request>(&message)) {
+            ++asked[request->range];
+            asked_in_turn.push_back(request->range);
+        }
         if (const auto* const piece = std::get_if<wire::piece>(&message)) block_bytes += piece->data.size();
     }
 

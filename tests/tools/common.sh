@@ -1,11 +1,11 @@
 # What tests/run.sh and examples/demo.sh share: the packages they need, and how many compilers run at once.
 # shellcheck shell=bash
 
-# parallel_jobs: one a core, as far as memory allows. A compiler of coroutines under a sanitizer takes up to 2 GB.
+# parallel_jobs: one a core, as far as memory allows. A compiler of a room's coroutines takes up to 3 GB.
 parallel_jobs() {
     local by_memory cores
     cores=$(nproc)
-    by_memory=$(awk '/^MemAvailable/ { print int($2 / 2000000) }' /proc/meminfo)
+    by_memory=$(awk '/^MemAvailable/ { print int($2 / 3000000) }' /proc/meminfo)
     [ "${by_memory:-1}" -ge 1 ] || by_memory=1
     echo "${COHORT_JOBS:-$((cores < by_memory ? cores : by_memory))}"
 }

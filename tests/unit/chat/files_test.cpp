@@ -4,6 +4,8 @@
 #include "support/chat_stranger.hpp"
 #include "support/corpus.hpp"
 
+namespace files_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -160,3 +162,5 @@ TEST_CASE("A49: offers that lie about what they hold fail when they are accepted
         }(world, infos);
     });
 }
+
+}  // namespace files_test

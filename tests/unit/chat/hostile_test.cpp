@@ -5,6 +5,8 @@
 #include "support/heap.hpp"
 #include "support/stream_pair.hpp"
 
+namespace hostile_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -362,3 +364,5 @@ TEST_CASE("A50: half frames, a frame of 2 GiB, and bytes that are no handshake t
         co_await it.mallory.is_heard();
     });
 }
+
+}  // namespace hostile_test

@@ -6,6 +6,8 @@
 #include "support/chat_stranger.hpp"
 #include "support/http_script.hpp"
 
+namespace identity_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -233,3 +235,5 @@ TEST_CASE("A50: a tracker that does not answer keeps nobody from talking") {
         CHECK(in.name == "bob");
     });
 }
+
+}  // namespace identity_test

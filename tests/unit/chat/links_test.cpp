@@ -5,6 +5,8 @@
 #include "support/eventually.hpp"
 #include "support/wire_network.hpp"
 
+namespace links_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -268,3 +270,5 @@ TEST_CASE("S3-W4: what waits for a node that ends says so, and is not lost") {
         CHECK(ended == errc::stopped);
     });
 }
+
+}  // namespace links_test

@@ -3,6 +3,8 @@
 #include "support/chat_fixture.hpp"
 #include "support/net.hpp"
 
+namespace node_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -134,3 +136,5 @@ TEST_CASE("S3-W2: a file that is offered and accepted arrives whole, under its o
         co_await alice.until<chat_event::file_done>();
     });
 }
+
+}  // namespace node_test

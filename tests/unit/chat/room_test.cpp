@@ -9,6 +9,8 @@
 #include "support/heap.hpp"
 #include "support/wire_network.hpp"
 
+namespace room_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -245,3 +247,5 @@ TEST_CASE("S3-W3: many in one room converge through comings, goings, restarts an
     };
     run(whole, 240s);
 }
+
+}  // namespace room_test

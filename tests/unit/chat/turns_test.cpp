@@ -2,6 +2,8 @@
 
 #include <cohort/chat/turns.hpp>
 
+namespace turns_test {
+
 using namespace cohort;
 using namespace cohort::chat;
 
@@ -77,3 +79,5 @@ TEST_CASE("A49: turns: after three who promised and gave nothing all may be aske
     all.begin(room, bob, much, now);
     CHECK_FALSE(all.is_free(room, now));
 }
+
+}  // namespace turns_test

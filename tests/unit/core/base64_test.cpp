@@ -5,6 +5,8 @@
 #include <cohort/core/base64.hpp>
 #include <cohort/core/random.hpp>
 
+namespace base64_test {
+
 using namespace cohort;
 
 namespace {
@@ -59,3 +61,5 @@ TEST_CASE("any bytes come back from base64, and any text that decodes is the tex
         if (const auto other = from_base64(text)) CHECK(to_base64(*other) == text);
     }
 }
+
+}  // namespace base64_test

@@ -6,6 +6,8 @@
 
 #include <doctest/doctest.h>
 
+namespace bitfield_test {
+
 using namespace cohort;
 
 TEST_CASE("piece 0 is the highest bit of the first byte") {
@@ -71,3 +73,5 @@ TEST_CASE("one bitfield added to another has the bits of both, and counts them")
     nothing |= bitfield();
     CHECK(nothing.all());
 }
+
+}  // namespace bitfield_test

@@ -7,6 +7,8 @@
 #include <doctest/doctest.h>
 #include <cohort/core/ids.hpp>
 
+namespace bytes_test {
+
 using namespace cohort;
 
 TEST_CASE("hexadecimal goes both ways and takes either case") {
@@ -31,3 +33,5 @@ TEST_CASE("an id is made from exactly its size, in bytes or digits") {
     CHECK_FALSE(info_hash::parse_hex(id->hex() + "5a"));
     CHECK_FALSE(std::is_convertible_v<info_hash, sha1_digest>);
 }
+
+}  // namespace bytes_test

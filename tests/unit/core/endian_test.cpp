@@ -7,6 +7,8 @@
 #include <doctest/doctest.h>
 #include <cohort/core/bytes.hpp>
 
+namespace endian_test {
+
 using namespace cohort;
 
 TEST_CASE("integers are stored with the most significant byte first") {
@@ -31,3 +33,5 @@ TEST_CASE("the highest bit survives") {
     append_be(out, std::uint32_t{0xfffefdfc});
     CHECK(out == byte_vector{0xff, 0xfe, 0xfd, 0xfc});
 }
+
+}  // namespace endian_test

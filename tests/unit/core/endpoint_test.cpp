@@ -7,6 +7,8 @@
 
 #include <doctest/doctest.h>
 
+namespace endpoint_test {
+
 using namespace cohort;
 
 TEST_CASE("endpoints read what they print") {
@@ -79,3 +81,5 @@ TEST_CASE("endpoints differ by address and by port") {
         CHECK(seen.insert(*endpoint::parse(text)).second);
     CHECK_FALSE(seen.insert(endpoint{ip_address::v4(0x01020304), 2}).second);
 }
+
+}  // namespace endpoint_test

@@ -7,6 +7,8 @@
 
 #include <doctest/doctest.h>
 
+namespace error_test {
+
 using namespace cohort;
 
 TEST_CASE("every error has words of its own") {
@@ -30,3 +32,5 @@ TEST_CASE("raise throws the code and says what it concerns") {
     }
     FAIL("raise returned");
 }
+
+}  // namespace error_test

@@ -8,6 +8,8 @@
 #include <doctest/doctest.h>
 #include <cohort/core/random.hpp>
 
+namespace hash_many_test {
+
 using namespace cohort;
 
 namespace {
@@ -95,3 +97,5 @@ TEST_CASE("one input does not change the digest of the other") {
         }
     }
 }
+
+}  // namespace hash_many_test

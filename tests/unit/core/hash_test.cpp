@@ -9,6 +9,8 @@
 #include <cohort/core/random.hpp>
 #include <support/corpus.hpp>
 
+namespace hash_test {
+
 using namespace cohort;
 
 namespace {
@@ -180,3 +182,5 @@ TEST_CASE_TEMPLATE("two hashes fed in step are each their own, whatever their le
         }
     }
 }
+
+}  // namespace hash_test

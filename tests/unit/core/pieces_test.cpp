@@ -6,6 +6,8 @@
 
 #include <doctest/doctest.h>
 
+namespace pieces_test {
+
 using namespace cohort;
 
 TEST_CASE("the last piece and its last block are what is left") {
@@ -64,3 +66,5 @@ TEST_CASE("sizes beyond 32 bits are counted exactly") {
     CHECK(layout.piece_size(65536) == 1);
     CHECK(layout.offset(65536) == size - 1);
 }
+
+}  // namespace pieces_test

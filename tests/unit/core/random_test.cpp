@@ -8,6 +8,8 @@
 
 #include <doctest/doctest.h>
 
+namespace random_test {
+
 using namespace cohort;
 
 TEST_CASE("the sequence of a seed is fixed, or no simulation could be replayed") {
@@ -71,3 +73,5 @@ TEST_CASE("fill reaches every byte") {
     }
     CHECK(std::count(any.begin(), any.end(), 0) == 0);
 }
+
+}  // namespace random_test

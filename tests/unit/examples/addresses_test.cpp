@@ -8,6 +8,8 @@
 #include <support/net.hpp>
 #include <support/run.hpp>
 
+namespace addresses_test {
+
 using namespace cohort;
 
 namespace {
@@ -42,3 +44,5 @@ TEST_CASE("a peer is reached at whichever address of its name takes the connecti
         CHECK(failure.find("127.0.0.1:" + std::to_string(port) + ": Connection refused") != std::string::npos);
     });
 }
+
+}  // namespace addresses_test

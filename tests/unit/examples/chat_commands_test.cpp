@@ -10,6 +10,8 @@
 #include <examples/support/chat_json_commands.hpp>
 #include <support/temp_dir.hpp>
 
+namespace chat_commands_test {
+
 using namespace cohort;
 using namespace cohort::examples;
 namespace command = cohort::examples::chat_command;
@@ -269,3 +271,5 @@ TEST_CASE("a JSON command that is none says what is wrong with it") {
     CHECK(request.name == "send");
     CHECK(request.tag.serialize() == "\"t\"");
 }
+
+}  // namespace chat_commands_test

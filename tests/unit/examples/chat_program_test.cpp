@@ -15,6 +15,8 @@
 #include <support/small_terminal.hpp>
 #include <support/temp_dir.hpp>
 
+namespace chat_program_test {
+
 using namespace cohort;
 using namespace cohort::examples;
 using cohort::test::talk;
@@ -528,3 +530,5 @@ TEST_CASE("ids of messages are read as they are written") {
     CHECK_FALSE(message_id::parse(key_of(1).hex() + ":-1").has_value());
     CHECK_FALSE(message_id::parse(key_of(1).hex() + ":99999999999999999999").has_value());
 }
+
+}  // namespace chat_program_test

@@ -10,6 +10,8 @@
 #include <cohort/protocol/json.hpp>
 #include <examples/support/chat_json.hpp>
 
+namespace chat_screen_test {
+
 using namespace cohort;
 using namespace cohort::examples;
 
@@ -364,3 +366,5 @@ TEST_CASE("every event is one JSON line with stable names") {
           R"({"event":"tracker_state","reachable":true,"reason":""})");
     CHECK(chat_event_json(chat_event::warning{"\xff\"\u2028"}) == "{\"event\":\"warning\",\"text\":\"_\\\"\u2028\"}");
 }
+
+}  // namespace chat_screen_test

@@ -15,6 +15,8 @@
 #include <support/run.hpp>
 #include <support/temp_dir.hpp>
 
+namespace console_test {
+
 using namespace cohort;
 using namespace cohort::examples;
 using cohort::test::talk;
@@ -236,3 +238,5 @@ TEST_CASE("a signal that ends the process on the spot leaves the terminal as it 
         CHECK(people.sees("\x1b[?2004l"));
     }
 }
+
+}  // namespace console_test

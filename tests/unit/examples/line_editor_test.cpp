@@ -8,6 +8,8 @@
 
 #include <support/small_terminal.hpp>
 
+namespace line_editor_test {
+
 using namespace cohort;
 using namespace cohort::examples;
 using cohort::test::small_terminal;
@@ -403,3 +405,5 @@ TEST_CASE("a prompt wider than half of the screen is cut") {
     d.type("hello");
     CHECK(d.screen.rows() == rows{"somebody…hello"});
 }
+
+}  // namespace line_editor_test

@@ -6,6 +6,8 @@
 
 #include <doctest/doctest.h>
 
+namespace terminal_test {
+
 using namespace cohort;
 using namespace cohort::examples;
 
@@ -217,3 +219,5 @@ TEST_CASE("on a terminal what is complete goes on being drawn: a seeder has rate
     printer.show(state, now + 1s);
     CHECK(count(out.text(), "3 peers") == 1);
 }
+
+}  // namespace terminal_test

@@ -9,6 +9,8 @@
 #include "support/net.hpp"
 #include "support/run.hpp"
 
+namespace beside_test {
+
 using namespace cohort;
 
 namespace {
@@ -113,3 +115,5 @@ TEST_CASE("cancelling cancels both, and reads as cancellation") {
         CHECK(op == "cancelled");
     });
 }
+
+}  // namespace beside_test

@@ -7,6 +7,8 @@
 #include "support/net.hpp"
 #include "support/run.hpp"
 
+namespace http_client_test {
+
 using namespace cohort;
 using test::script;
 using test::serve_script;
@@ -331,3 +333,5 @@ TEST_CASE("methods and headers that would become others on the wire are not sent
     CHECK(ask(what, "GET", {}, headers).error == errc::http_malformed);
     CHECK(what.connections == 0);
 }
+
+}  // namespace http_client_test

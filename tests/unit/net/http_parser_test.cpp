@@ -7,6 +7,8 @@
 
 #include "support/corpus.hpp"
 
+namespace http_parser_test {
+
 using namespace cohort;
 
 namespace {
@@ -235,3 +237,5 @@ TEST_CASE("a response without a length ends with its stream, one with a length m
     CHECK(read_response("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n").end ==
           verdict::incomplete);
 }
+
+}  // namespace http_parser_test

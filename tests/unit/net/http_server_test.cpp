@@ -7,6 +7,8 @@
 #include "support/net.hpp"
 #include "support/run.hpp"
 
+namespace http_server_test {
+
 using namespace cohort;
 
 namespace {
@@ -390,3 +392,5 @@ asio::awaitable<void> stop_in_the_middle(network& net) {
 TEST_CASE("stopping ends every connection") {
     test::run([](network& net) { return stop_in_the_middle(net); });
 }
+
+}  // namespace http_server_test

@@ -12,6 +12,8 @@
 #include "support/run.hpp"
 #include "support/test_content.hpp"
 
+namespace message_reader_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -339,3 +341,5 @@ TEST_CASE("A24: a flood of the smallest messages leaves no memory behind") {
         CHECK(growth.bytes() < 64 * 1024);
     });
 }
+
+}  // namespace message_reader_test

@@ -15,6 +15,8 @@
 #include "support/stream_pair.hpp"
 #include "support/test_content.hpp"
 
+namespace message_writer_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -180,3 +182,5 @@ TEST_CASE("a failed write throws the stream's error") {
         CHECK(code == std::errc::broken_pipe);
     });
 }
+
+}  // namespace message_writer_test

@@ -14,6 +14,8 @@
 #include "support/shifting_network.hpp"
 #include "support/stream_pair.hpp"
 
+namespace noise_channel_test {
+
 using namespace cohort;
 
 namespace {
@@ -538,3 +540,5 @@ TEST_CASE("an authentic message of no meaning ends the channel") {
         test::run([&](network& net) { return speak_wrongly(net, plaintext); });
     }
 }
+
+}  // namespace noise_channel_test

@@ -13,6 +13,8 @@
 #include "support/shifting_network.hpp"
 #include "support/stream_pair.hpp"
 
+namespace noise_network_test {
+
 using namespace cohort;
 
 namespace {
@@ -366,3 +368,5 @@ TEST_CASE("a cancelled accept loses no connection") { test::run(&cancel_accept);
 TEST_CASE("what ends the inner listener is told to who accepts") { test::run(&fail_to_accept); }
 
 TEST_CASE("time, randomness, names and datagrams are those of the inner network") { test::run(&delegate); }
+
+}  // namespace noise_network_test

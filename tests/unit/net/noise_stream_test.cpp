@@ -15,6 +15,8 @@
 #include "support/stream_pair.hpp"
 #include "support/tap_stream.hpp"
 
+namespace noise_stream_test {
+
 using namespace cohort;
 
 namespace {
@@ -459,3 +461,5 @@ TEST_CASE("a handshake altered anywhere gives no Noise stream (A50)") {
 TEST_CASE("another protocol, an oversized answer or none gives no Noise stream (A50)") { test::run(&answer_wrongly); }
 
 TEST_CASE("a peer that never answers gives no Noise stream (A50)") { test::run(&never_answer); }
+
+}  // namespace noise_stream_test

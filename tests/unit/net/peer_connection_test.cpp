@@ -12,6 +12,8 @@
 #include "support/stream_pair.hpp"
 #include "support/test_content.hpp"
 
+namespace peer_connection_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -609,3 +611,5 @@ TEST_CASE("a whole conversation runs over a wrapped Unix socket, handshake inclu
         CHECK(ran.code == errc::connection_closed);
     });
 }
+
+}  // namespace peer_connection_test

@@ -11,6 +11,8 @@
 #include "support/net.hpp"
 #include "support/run.hpp"
 
+namespace real_network_test {
+
 using namespace cohort;
 
 namespace {
@@ -266,3 +268,5 @@ TEST_CASE("a pending receive ends by cancelling it or closing its socket") {
 TEST_CASE("names and literals resolve, and unknown names fail as such") { test::run(&resolve_names); }
 
 TEST_CASE("sleeping takes its time and can be cancelled") { test::run(&sleep_and_cancel); }
+
+}  // namespace real_network_test

@@ -10,6 +10,8 @@
 #include "support/net.hpp"
 #include "support/run.hpp"
 
+namespace registry_client_test {
+
 using namespace cohort;
 
 namespace {
@@ -434,3 +436,5 @@ TEST_CASE("a tracker that shows us as somebody else, or calls us outdated for ev
     for (std::size_t i = 0; i < 4; ++i) CHECK(errors[i] == errc::tracker_malformed);
     for (std::size_t i = 4; i < 7; ++i) CHECK(errors[i] == errc::name_taken);
 }
+
+}  // namespace registry_client_test

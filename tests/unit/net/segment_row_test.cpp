@@ -9,6 +9,8 @@
 #include "support/open_file.hpp"
 #include "support/test_content.hpp"
 
+namespace segment_row_test {
+
 using namespace cohort;
 
 namespace {
@@ -80,3 +82,5 @@ TEST_CASE("a range beyond the end of its file, and one that cannot be read, are 
     const std::vector<segment> closed{file_slice{-1, 0, 20}};
     CHECK(test::failure_of([&] { segment_row(closed).gather(space); }) == std::errc::bad_file_descriptor);
 }
+
+}  // namespace segment_row_test

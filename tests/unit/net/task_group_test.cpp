@@ -8,6 +8,8 @@
 #include "support/net.hpp"
 #include "support/run.hpp"
 
+namespace task_group_test {
+
 using namespace cohort;
 
 namespace {
@@ -171,3 +173,5 @@ TEST_CASE("a group and its tasks that the context destroys in the middle leave n
     SUBCASE("the context first") {}
     CHECK(cleaned == 0);
 }
+
+}  // namespace task_group_test

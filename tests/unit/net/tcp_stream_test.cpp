@@ -10,6 +10,8 @@
 #include "support/run.hpp"
 #include "support/stream_pair.hpp"
 
+namespace tcp_stream_test {
+
 using namespace cohort;
 
 namespace {
@@ -229,3 +231,5 @@ TEST_CASE("close ends a pending read and a pending write, and all later ones") {
 TEST_CASE("a cancelled read loses no byte") { test::run(&cancel_read); }
 
 TEST_CASE("readable waits for data, without taking it") { test::run(&wait_until_readable); }
+
+}  // namespace tcp_stream_test

@@ -8,6 +8,8 @@
 #include "support/net.hpp"
 #include "support/run.hpp"
 
+namespace timeout_test {
+
 using namespace cohort;
 
 namespace {
@@ -158,3 +160,5 @@ TEST_CASE("the outer of two limits counts when it is the shorter one") {
     CHECK(out.end == "cancelled");
     CHECK(out.took < 10s);
 }
+
+}  // namespace timeout_test

@@ -17,6 +17,8 @@
 #include "support/stream_pair.hpp"
 #include "support/temp_dir.hpp"
 
+namespace tls_stream_test {
+
 using namespace cohort;
 
 namespace {
@@ -573,3 +575,5 @@ TEST_CASE("the recipe for a certificate of one's own works as it is written") {
     CHECK(!shaken(tls_context::client(client), tls_context::server(server), "127.0.0.1").client_error);
     CHECK(shaken(tls_context::client(client), tls_context::server(server), "example.org").client_error);
 }
+
+}  // namespace tls_stream_test

@@ -21,6 +21,8 @@
 #include "support/run.hpp"
 #include "support/stream_pair.hpp"
 
+namespace traced_network_test {
+
 using namespace cohort;
 
 namespace {
@@ -370,3 +372,5 @@ TEST_CASE("in a simulated world the same seed gives the same trace") {
     CHECK(one == same);
     CHECK(one != other);
 }
+
+}  // namespace traced_network_test

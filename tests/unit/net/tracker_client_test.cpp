@@ -10,6 +10,8 @@
 #include "support/run.hpp"
 #include "support/shifting_network.hpp"
 
+namespace tracker_client_test {
+
 using namespace cohort;
 
 namespace {
@@ -504,3 +506,5 @@ TEST_CASE("a cancelled announce says so") {
     test::run([&](network& net) { return beside_tracker(net, ip_address::loopback_v4(), silent, seen, client); });
     CHECK(is_cancellation(error));
 }
+
+}  // namespace tracker_client_test

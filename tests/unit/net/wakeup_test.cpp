@@ -6,6 +6,8 @@
 #include "support/net.hpp"
 #include "support/run.hpp"
 
+namespace wakeup_test {
+
 using namespace cohort;
 
 namespace {
@@ -84,3 +86,5 @@ TEST_CASE("a queue guarded by a wakeup loses nothing") {
     REQUIRE(taken.size() == 100);
     for (int i = 0; i < 100; ++i) CHECK(taken[static_cast<std::size_t>(i)] == i);
 }
+
+}  // namespace wakeup_test

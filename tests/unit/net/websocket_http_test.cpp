@@ -13,6 +13,8 @@
 #include "support/run.hpp"
 #include "support/shifting_network.hpp"
 
+namespace websocket_http_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -381,3 +383,5 @@ TEST_CASE("an idle link costs a server less than 8 KiB, and a client too") {
         co_await world.stop();
     });
 }
+
+}  // namespace websocket_http_test

@@ -8,6 +8,8 @@
 #include "support/net.hpp"
 #include "support/run.hpp"
 
+namespace websocket_session_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -259,3 +261,5 @@ TEST_CASE("the recorded sessions go as they should, whichever side we are") {
     }
     CHECK(seen == 75);
 }
+
+}  // namespace websocket_session_test

@@ -12,6 +12,8 @@
 #include "support/stream_pair.hpp"
 #include "support/test_content.hpp"
 
+namespace websocket_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -891,3 +893,5 @@ TEST_CASE("a pipe that is finished delivers what was sent, one that is closed en
         co_await others.server->close();
     });
 }
+
+}  // namespace websocket_test

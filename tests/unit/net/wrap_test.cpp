@@ -12,6 +12,8 @@
 #include "support/run.hpp"
 #include "support/stream_pair.hpp"
 
+namespace wrap_test {
+
 using namespace cohort;
 
 namespace {
@@ -125,3 +127,5 @@ TEST_CASE("the end of a wrapped stream is an end for its reader and an error for
 TEST_CASE("a wrapped stream's read can be cancelled without loss, and is ended by close") {
     test::run(&cancel_and_close);
 }
+
+}  // namespace wrap_test

@@ -6,6 +6,8 @@
 
 #include <cohort/core/random.hpp>
 
+namespace bit_scan_test {
+
 using namespace cohort;
 
 TEST_CASE("searching two bitfields by words finds what searching them bit by bit finds") {
@@ -48,3 +50,5 @@ TEST_CASE("a search looks at one word for 64 bits") {
     CHECK(next_common(bits, bits, 64 * 99 + 6, bits.size(), steps) == std::nullopt);
     CHECK(steps == 101);
 }
+
+}  // namespace bit_scan_test

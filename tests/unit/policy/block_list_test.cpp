@@ -6,6 +6,8 @@
 #include <cohort/core/random.hpp>
 #include <cohort/policy/block_list.hpp>
 
+namespace block_list_test {
+
 using namespace cohort;
 
 namespace {
@@ -65,3 +67,5 @@ TEST_CASE("a block list that was emptied takes values again") {
     list.insert(list.end(), 4);
     CHECK(forwards(list) == std::vector<int>{4});
 }
+
+}  // namespace block_list_test

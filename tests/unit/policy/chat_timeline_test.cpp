@@ -8,6 +8,8 @@
 #include <cohort/core/random.hpp>
 #include <cohort/policy/chat_timeline.hpp>
 
+namespace chat_timeline_test {
+
 using namespace cohort;
 
 namespace {
@@ -442,3 +444,5 @@ TEST_CASE("a hundred thousand entries are added in the worst order without troub
     CHECK(std::is_sorted(order.begin(), order.end()));
     CHECK(n.timeline.lacking({}, 100'000).size() == 100'000);
 }
+
+}  // namespace chat_timeline_test

@@ -5,6 +5,8 @@
 
 #include <doctest/doctest.h>
 
+namespace choker_test {
+
 using namespace cohort;
 
 namespace {
@@ -161,3 +163,5 @@ TEST_CASE("a seeder ends a turn when the peer has its share, unless nobody waits
     peers[0].uploaded_since_unchoke = 999;
     CHECK(rechoke(c, peers, true, start, random) == std::set<peer_key>{0});
 }
+
+}  // namespace choker_test

@@ -2,6 +2,8 @@
 
 #include <cohort/policy/file_priorities.hpp>
 
+namespace file_priorities_test {
+
 using namespace cohort;
 
 namespace {
@@ -41,3 +43,5 @@ TEST_CASE("priorities above the highest count as that, and wishes for files that
     const priorities wishes{9, 0, 5, 5, 0, 7, 7};
     CHECK(piece_priorities(four_files(), wishes) == priorities{7, 7, 0, 0});
 }
+
+}  // namespace file_priorities_test

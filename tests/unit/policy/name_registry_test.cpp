@@ -4,6 +4,8 @@
 
 #include <cohort/core/random.hpp>
 
+namespace name_registry_test {
+
 using namespace cohort;
 
 namespace {
@@ -314,3 +316,5 @@ TEST_CASE("whatever happens, the counts are those of a plain list") {
         REQUIRE(names.size() <= 12);
     }
 }
+
+}  // namespace name_registry_test

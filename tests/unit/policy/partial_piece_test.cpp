@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+namespace partial_piece_test {
+
 using namespace cohort;
 
 namespace {
@@ -57,3 +59,5 @@ TEST_CASE("giving up a second copy does not open a block that has come") {
     CHECK(piece.open().none());
     CHECK(piece.received().all());
 }
+
+}  // namespace partial_piece_test

@@ -5,6 +5,8 @@
 
 #include <doctest/doctest.h>
 
+namespace peer_list_test {
+
 using namespace cohort;
 
 namespace {
@@ -201,3 +203,5 @@ TEST_CASE("random events keep the use of addresses consistent") {
     CHECK(dialled.size() <= size);
     CHECK(dialled.size() * 3 >= size);
 }
+
+}  // namespace peer_list_test

@@ -6,6 +6,8 @@
 
 #include <doctest/doctest.h>
 
+namespace piece_picker_test {
+
 using namespace cohort;
 
 namespace {
@@ -817,3 +819,5 @@ TEST_CASE("in the endgame only what is late is asked for twice") {
     picker.pick(3, all, 10, random, twice, rule);
     CHECK(twice == slow);
 }
+
+}  // namespace piece_picker_test

@@ -6,6 +6,8 @@
 
 #include <cohort/core/random.hpp>
 
+namespace position_table_test {
+
 using namespace cohort;
 
 TEST_CASE("a table of positions agrees with a plain array under random changes, however much the hashes collide") {
@@ -68,3 +70,5 @@ TEST_CASE("keys hash differently under different secrets, and spread evenly") {
     const std::array<std::uint8_t, 20> zeros{};
     CHECK(one(byte_view(zeros)) != one(byte_view(zeros).first(19)));
 }
+
+}  // namespace position_table_test

@@ -5,6 +5,8 @@
 
 #include <doctest/doctest.h>
 
+namespace rarity_order_test {
+
 using namespace cohort;
 
 TEST_CASE("the rarest listed piece of the highest priority comes first") {
@@ -122,3 +124,5 @@ TEST_CASE("after random changes the order agrees with sorting") {
         CHECK(order.lowest(all, steps) == lowest);
     }
 }
+
+}  // namespace rarity_order_test

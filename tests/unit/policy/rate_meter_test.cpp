@@ -6,6 +6,8 @@
 
 #include <cohort/core/random.hpp>
 
+namespace rate_meter_test {
+
 using namespace cohort;
 
 TEST_CASE("a steady stream is measured as what it is") {
@@ -68,3 +70,5 @@ TEST_CASE("a clock that goes back does no harm") {
     CHECK(meter.total() == 2000);
     CHECK(meter.rate(time_point(100s)) == doctest::Approx(8000));
 }
+
+}  // namespace rate_meter_test

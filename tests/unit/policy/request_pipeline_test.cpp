@@ -4,6 +4,8 @@
 
 #include <doctest/doctest.h>
 
+namespace request_pipeline_test {
+
 using namespace cohort;
 
 namespace {
@@ -160,3 +162,5 @@ TEST_CASE("pauses of ours do not make the peer look slow") {
         CHECK(l.pipeline.rate() > 0.9 * before);
     }
 }
+
+}  // namespace request_pipeline_test

@@ -6,6 +6,8 @@
 #include <cohort/core/random.hpp>
 #include <cohort/policy/room_members.hpp>
 
+namespace room_members_test {
+
 using namespace cohort;
 
 namespace {
@@ -134,3 +136,5 @@ TEST_CASE("a room holds so many people and no more") {
     CHECK(members.apply(leave(2, 2, 2)) == member_change::left);
     CHECK(members.apply(join(2, 3, 3)) == member_change::joined);
 }
+
+}  // namespace room_members_test

@@ -7,6 +7,8 @@
 #include <cohort/core/endian.hpp>
 #include <cohort/core/random.hpp>
 
+namespace smart_ban_test {
+
 using namespace cohort;
 
 namespace {
@@ -107,3 +109,5 @@ TEST_CASE("in a random swarm with one liar the liar is found and no honest peer 
         CHECK(guilty == std::set<endpoint>{host(0)});
     }
 }
+
+}  // namespace smart_ban_test

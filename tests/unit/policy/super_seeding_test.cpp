@@ -6,6 +6,8 @@
 
 #include <cohort/policy/super_seeding.hpp>
 
+namespace super_seeding_test {
+
 using namespace cohort;
 
 namespace {
@@ -126,3 +128,5 @@ TEST_CASE("a single peer does not wait for others that may never come") {
     peers.now += 1s;
     CHECK(peers.tell(1).size() == piece_count - first.size());
 }
+
+}  // namespace super_seeding_test

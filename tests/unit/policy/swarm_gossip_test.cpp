@@ -8,6 +8,8 @@
 
 #include <cohort/core/random.hpp>
 
+namespace swarm_gossip_test {
+
 using namespace cohort;
 
 namespace {
@@ -179,3 +181,5 @@ TEST_CASE("a peer is introduced to an author once, or seldom more") {
     }
     CHECK(link.knows(key));
 }
+
+}  // namespace swarm_gossip_test

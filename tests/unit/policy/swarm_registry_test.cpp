@@ -5,6 +5,8 @@
 
 #include <doctest/doctest.h>
 
+namespace swarm_registry_test {
+
 using namespace cohort;
 
 namespace {
@@ -336,3 +338,5 @@ TEST_CASE("a hundred thousand swarms of one peer fit in 40 MB") {
     CHECK(f.registry.memory() < 40'000'000);
     for (std::uint32_t t = 0; t < 100'000; t += 997) CHECK(f.registry.scrape(torrent(t)).incomplete == 1);
 }
+
+}  // namespace swarm_registry_test

@@ -6,6 +6,8 @@
 
 #include <cohort/core/random.hpp>
 
+namespace token_bucket_test {
+
 using namespace cohort;
 
 TEST_CASE("without a rate everything passes at once") {
@@ -76,3 +78,5 @@ TEST_CASE("extreme rates and clocks that go back do no harm") {
     CHECK(slow.take(10, time_point(101s)) == 1);
     CHECK(slow.wait(huge, time_point(101s)) <= 24h + 1s);
 }
+
+}  // namespace token_bucket_test

@@ -4,6 +4,8 @@
 
 #include <doctest/doctest.h>
 
+namespace tracker_tiers_test {
+
 using namespace cohort;
 
 using tiers_of_urls = std::vector<std::vector<std::string>>;
@@ -60,3 +62,5 @@ TEST_CASE("without trackers there is nothing to try; empty tiers and repeated UR
     const tracker_tiers tiers(tiers_of_urls{{}, {"a", "a"}, {"a"}, {"b", "a"}}, random);
     CHECK(tiers.tiers() == tiers_of_urls{{"a"}, {"b"}});
 }
+
+}  // namespace tracker_tiers_test

@@ -12,6 +12,8 @@
 #include <cohort/protocol/announce_query.hpp>
 #include <support/corpus.hpp>
 
+namespace announce_test {
+
 using namespace cohort;
 using namespace std::chrono_literals;
 
@@ -401,3 +403,5 @@ TEST_CASE("the corpus's tracker answers and requests have the stated results") {
         {"http_response", 9}, {"udp_options", 6}, {"peer_dict", 3}, {"http_request", 2}};
     CHECK(ops == expected);
 }
+
+}  // namespace announce_test

@@ -13,6 +13,8 @@
 #include <support/corpus.hpp>
 #include <support/mutate.hpp>
 
+namespace bencode_test {
+
 using namespace cohort;
 using namespace std::string_literals;
 
@@ -276,3 +278,5 @@ TEST_CASE("damaged input never crashes the reader, and what is canonical comes b
     }
     CHECK(canonical > 500);
 }
+
+}  // namespace bencode_test

@@ -7,6 +7,8 @@
 #include <cohort/protocol/chat_entry.hpp>
 #include <support/mutate.hpp>
 
+namespace chat_entry_test {
+
 using namespace cohort;
 
 namespace {
@@ -257,3 +259,5 @@ TEST_CASE("mutated entries are read exactly or refused, and never verify") {
     }
     CHECK(read > 100);
 }
+
+}  // namespace chat_entry_test

@@ -6,6 +6,8 @@
 #include <cohort/core/random.hpp>
 #include <cohort/protocol/extension.hpp>
 
+namespace extension_test {
+
 using namespace cohort;
 
 namespace {
@@ -136,3 +138,5 @@ TEST_CASE("damaged extension handshakes never crash the reader") {
         if (h) CHECK(h->v.size() <= 128);
     }
 }
+
+}  // namespace extension_test

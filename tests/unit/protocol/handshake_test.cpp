@@ -7,6 +7,8 @@
 #include <cohort/protocol/handshake.hpp>
 #include <support/corpus.hpp>
 
+namespace handshake_test {
+
 using namespace cohort;
 
 TEST_CASE("a handshake is the protocol's name, reserved bits, info-hash and peer id") {
@@ -85,3 +87,5 @@ TEST_CASE("the corpus's handshakes have the stated results") {
     }
     CHECK(seen == 3);
 }
+
+}  // namespace handshake_test

@@ -7,6 +7,8 @@
 #include <cohort/protocol/json_chat.hpp>
 #include <support/mutate.hpp>
 
+namespace json_chat_test {
+
 using namespace cohort;
 
 namespace {
@@ -257,3 +259,5 @@ TEST_CASE("mutated chat messages are refused or read as something that can be sa
     }
     CHECK(read > 300);
 }
+
+}  // namespace json_chat_test

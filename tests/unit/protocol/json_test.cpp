@@ -7,6 +7,8 @@
 #include <cohort/core/random.hpp>
 #include <cohort/protocol/json.hpp>
 
+namespace json_test {
+
 using namespace cohort;
 
 namespace {
@@ -114,3 +116,5 @@ TEST_CASE("random bytes and damaged JSON never crash the reader") {
         read(text);
     }
 }
+
+}  // namespace json_test

@@ -18,6 +18,8 @@
 #include <support/mutate.hpp>
 #include <support/path_check.hpp>
 
+namespace metainfo_test {
+
 using namespace cohort;
 
 namespace {
@@ -577,3 +579,5 @@ TEST_CASE("a torrent cut short anywhere is refused") {
     for (std::size_t size = 0; size < torrent.size(); ++size)
         CHECK(error_of(torrent.substr(0, size)) == errc::bencode_syntax);
 }
+
+}  // namespace metainfo_test

@@ -8,6 +8,8 @@
 #include "support/corpus.hpp"
 #include "support/heap.hpp"
 
+namespace noise_crypto_test {
+
 using namespace cohort;
 
 namespace {
@@ -275,3 +277,5 @@ TEST_CASE("random secrets differ, wiped ones are gone, and equality is of all by
     CHECK(!equal_secrets(as_bytes("same"), as_bytes("sama")));
     CHECK(!equal_secrets(as_bytes("same"), as_bytes("sam")));
 }
+
+}  // namespace noise_crypto_test

@@ -5,6 +5,8 @@
 
 #include <cohort/protocol/noise_identity.hpp>
 
+namespace noise_identity_test {
+
 using namespace cohort;
 
 namespace {
@@ -229,3 +231,5 @@ TEST_CASE("a handshake without a proof of one's own key does not count (A50)") {
     CHECK(answer_to({}, cut, honest.noise_static()) == errc::identity_unproven);
     CHECK(answer_to(as_bytes("unasked"), identity_proof(honest), honest.noise_static()) == errc::noise_failed);
 }
+
+}  // namespace noise_identity_test

@@ -6,6 +6,8 @@
 #include <cohort/core/random.hpp>
 #include <cohort/protocol/noise_sender_key.hpp>
 
+namespace noise_sender_key_test {
+
 using namespace cohort;
 
 namespace {
@@ -168,3 +170,5 @@ TEST_CASE("two new sender keys are never the same, and a spent one seals no more
     CHECK_THROWS_AS(sender.seal(as_bytes("more")), std::system_error);
     CHECK(opened(reader, {0xffffffff, byte_vector(20)}) == "refused");
 }
+
+}  // namespace noise_sender_key_test

@@ -9,6 +9,8 @@
 #include "support/mutate.hpp"
 #include "support/noise_pattern.hpp"
 
+namespace noise_test {
+
 using namespace cohort;
 
 namespace {
@@ -468,3 +470,5 @@ TEST_CASE("rekeying on both sides goes on, on one side it does not; and it is wh
     CHECK(rekeyed.seal({}, as_bytes("abc"), two));
     CHECK(one == two);
 }
+
+}  // namespace noise_test

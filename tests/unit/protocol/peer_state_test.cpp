@@ -2,6 +2,8 @@
 
 #include <cohort/protocol/peer_state.hpp>
 
+namespace peer_state_test {
+
 using namespace cohort;
 
 namespace {
@@ -149,3 +151,5 @@ TEST_CASE("requests and cancels are not judged here, and unknown messages are ig
     CHECK_FALSE(state.apply(wire::cancel{{99, 0, 1}}));
     CHECK_FALSE(state.apply(wire::unknown{200}));
 }
+
+}  // namespace peer_state_test

@@ -5,6 +5,8 @@
 #include <cohort/core/random.hpp>
 #include <cohort/protocol/plain_text.hpp>
 
+namespace plain_text_test {
+
 using namespace cohort;
 
 TEST_CASE("A48: text for a terminal holds no escape, no C1 control, nothing that reverses or hides") {
@@ -56,3 +58,5 @@ TEST_CASE("A48: whatever bytes come in, what reaches a terminal is harmless, and
         }
     }
 }
+
+}  // namespace plain_text_test

@@ -7,6 +7,8 @@
 
 #include "support/mutate.hpp"
 
+namespace registration_test {
+
 using namespace cohort;
 
 namespace {
@@ -209,3 +211,5 @@ TEST_CASE("times are written as ISO 8601") {
     CHECK(iso_time(std::numeric_limits<std::int64_t>::max()) == "9999-12-31T23:59:59.999Z");
     CHECK(iso_time(std::numeric_limits<std::int64_t>::min()) == "0000-01-01T00:00:00.000Z");
 }
+
+}  // namespace registration_test

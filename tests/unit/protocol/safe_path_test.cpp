@@ -13,6 +13,8 @@
 #include <support/corpus.hpp>
 #include <support/path_check.hpp>
 
+namespace safe_path_test {
+
 using namespace cohort;
 using namespace std::string_literals;
 
@@ -217,3 +219,5 @@ TEST_CASE("a hundred thousand equal paths, or nearly equal long ones, take no qu
     }
     CHECK(can_exist_together(distinct(paths)));
 }
+
+}  // namespace safe_path_test

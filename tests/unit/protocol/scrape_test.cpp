@@ -8,6 +8,8 @@
 #include <cohort/core/random.hpp>
 #include <cohort/protocol/scrape.hpp>
 
+namespace scrape_test {
+
 using namespace cohort;
 using namespace std::chrono_literals;
 
@@ -120,3 +122,5 @@ TEST_CASE("the number of entries taken from one answer is bounded") {
     for (int i = 10000; i < 12000; ++i) body += "20:" + std::string(15, 'x') + std::to_string(i) + "de";
     CHECK(read(body + "ee").value().files.size() == scrape_hashes_max);
 }
+
+}  // namespace scrape_test

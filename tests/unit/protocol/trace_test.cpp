@@ -12,6 +12,8 @@
 #include <cohort/protocol/trace_conversation.hpp>
 #include <cohort/protocol/trace_datagram.hpp>
 
+namespace trace_test {
+
 using namespace cohort;
 
 namespace {
@@ -411,3 +413,5 @@ TEST_CASE("a line of a trace is JSON whatever is in it") {
     writer.begin(0, "");
     CHECK(writer.finish() == R"({"time":0.000000,"host":""})");
 }
+
+}  // namespace trace_test

@@ -11,6 +11,8 @@
 #include <cohort/protocol/udp_tracker.hpp>
 #include <support/corpus.hpp>
 
+namespace udp_tracker_test {
+
 using namespace cohort;
 using namespace std::chrono_literals;
 
@@ -333,3 +335,5 @@ TEST_CASE("the corpus's options have the stated results") {
     }
     CHECK(seen == 6);
 }
+
+}  // namespace udp_tracker_test

@@ -10,6 +10,8 @@
 #include <cohort/protocol/url.hpp>
 #include <support/corpus.hpp>
 
+namespace url_test {
+
 using namespace cohort;
 
 namespace {
@@ -364,3 +366,5 @@ TEST_CASE("the corpus's URLs have the stated results, or are refused for a reaso
           "refused: 52\n"
           "spaces or control characters that a browser drops: 7\n");
 }
+
+}  // namespace url_test

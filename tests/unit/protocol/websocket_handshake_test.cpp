@@ -4,6 +4,8 @@
 
 #include "support/corpus.hpp"
 
+namespace websocket_handshake_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -178,3 +180,5 @@ TEST_CASE("a page belongs to the server that it came from, and to no other") {
     CHECK(!websocket_same_origin("", ""));
     CHECK(!websocket_same_origin("http://", ""));
 }
+
+}  // namespace websocket_handshake_test

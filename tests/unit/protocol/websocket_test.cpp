@@ -7,6 +7,8 @@
 #include "support/corpus.hpp"
 #include "support/mutate.hpp"
 
+namespace websocket_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -447,3 +449,5 @@ TEST_CASE("damaged conversations never read what is not there, and whole and cut
     }
     CHECK(refused > 300);
 }
+
+}  // namespace websocket_test

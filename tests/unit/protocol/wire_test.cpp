@@ -10,6 +10,8 @@
 #include <cohort/protocol/wire.hpp>
 #include <support/corpus.hpp>
 
+namespace wire_test {
+
 using namespace cohort;
 
 namespace {
@@ -288,3 +290,5 @@ TEST_CASE("the corpus's peer-wire streams and bitfields have the stated results"
                                                  {"ut_metadata", 7}, {"pex_payload", 1}, {"peer_id", 3}};
     CHECK(seen == expected);
 }
+
+}  // namespace wire_test

@@ -13,6 +13,8 @@
 #include "support/run.hpp"
 #include "support/swarm_fixture.hpp"
 
+namespace noise_transfer_test {
+
 using namespace cohort;
 
 namespace {
@@ -149,3 +151,5 @@ TEST_CASE("a torrent crosses a Noise network between two people, and the wire sh
 TEST_CASE("who is not allowed gets nothing of a torrent on a Noise network (A50)") {
     test::run(&keep_others_out, 2 * test::patience);
 }
+
+}  // namespace noise_transfer_test

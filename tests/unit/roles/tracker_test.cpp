@@ -6,6 +6,8 @@
 #include "support/net.hpp"
 #include "support/run.hpp"
 
+namespace tracker_test {
+
 using namespace cohort;
 
 namespace {
@@ -562,3 +564,5 @@ asio::awaitable<void> restart(network& net) {
 TEST_CASE("after a restart, peers come back with their next announce") {
     test::run([](network& net) { return restart(net); });
 }
+
+}  // namespace tracker_test

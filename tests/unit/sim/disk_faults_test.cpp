@@ -6,6 +6,8 @@
 
 #include "support/sim_swarm.hpp"
 
+namespace disk_faults_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -72,3 +74,5 @@ TEST_CASE("A51: whichever call to the disk fails, nothing is claimed that is not
     while (play(which, troubles[which % 2], which % 3 == 0)) ++which;
     CHECK(which > 50);
 }
+
+}  // namespace disk_faults_test

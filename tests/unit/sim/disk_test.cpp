@@ -7,6 +7,8 @@
 
 #include "support/test_content.hpp"
 
+namespace disk_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -139,3 +141,5 @@ TEST_CASE("names are safe in the folder that was synced, and only there; no file
     }
     CHECK(gone);
 }
+
+}  // namespace disk_test

@@ -9,6 +9,8 @@
 #include "support/net.hpp"
 #include "support/sim_swarm.hpp"
 
+namespace nat_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -132,3 +134,5 @@ TEST_CASE("leechers behind routers complete from those who can be reached, and f
     swarm.run(all(swarm));
     for (const auto& one : swarm.peers) CHECK(swarm.has_all(*one));
 }
+
+}  // namespace nat_test

@@ -10,6 +10,8 @@
 
 #include "support/sim_swarm.hpp"
 
+namespace scenarios_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -224,3 +226,5 @@ TEST_CASE("scenarios: every swarm completes, nobody honest is banned, nothing is
     }
     CHECK(played > 0);
 }
+
+}  // namespace scenarios_test

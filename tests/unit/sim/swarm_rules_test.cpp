@@ -7,6 +7,8 @@
 
 #include "support/sim_swarm.hpp"
 
+namespace swarm_rules_test {
+
 using namespace cohort;
 using namespace cohort::test;
 using examples::peer_story;
@@ -81,3 +83,5 @@ TEST_CASE("swarm rules: where the first tracker is dead the second serves, and t
     swarm.run(first_tracker_dies(swarm));
     for (const auto& one : swarm.peers) CHECK(swarm.has_all(*one));
 }
+
+}  // namespace swarm_rules_test

@@ -5,6 +5,8 @@
 
 #include "support/sim_swarm.hpp"
 
+namespace swarm_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -100,3 +102,5 @@ TEST_CASE("a leecher whose power goes again and again claims nothing that is not
         CHECK(swarm.has_all(victim));
     }
 }
+
+}  // namespace swarm_test

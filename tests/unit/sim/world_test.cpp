@@ -14,6 +14,8 @@
 #include "support/net.hpp"
 #include "support/test_content.hpp"
 
+namespace world_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -361,3 +363,5 @@ TEST_CASE("a line that loses everything ends a connection") {
     };
     world.run(talk(here, there));
 }
+
+}  // namespace world_test

@@ -11,6 +11,8 @@
 #include "support/sim_chat.hpp"
 #include "support/wire_network.hpp"
 
+namespace scenarios_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -290,3 +292,5 @@ TEST_CASE("somebody who comes to a room gets what was said from one member at a 
     CHECK(to_newcomer > once);
     CHECK(to_newcomer < once * 3 / 2);
 }
+
+}  // namespace scenarios_test

@@ -16,6 +16,8 @@
 #include <support/faulty_disk.hpp>
 #include <support/temp_dir.hpp>
 
+namespace chat_log_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -606,3 +608,5 @@ TEST_CASE("a long log is replayed in order, and every record can be read back") 
     CHECK(seen == count);
     for (std::uint64_t i = 0; i < count; i += 997) CHECK(as_text(log.read(i)).ends_with(std::to_string(i)));
 }
+
+}  // namespace chat_log_test

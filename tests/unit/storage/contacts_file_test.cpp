@@ -10,6 +10,8 @@
 #include <support/mutate.hpp>
 #include <support/temp_dir.hpp>
 
+namespace contacts_file_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -159,3 +161,5 @@ TEST_CASE("mutated contacts are refused, or read as contacts that can be kept") 
     }
     CHECK(read > 50);
 }
+
+}  // namespace contacts_file_test

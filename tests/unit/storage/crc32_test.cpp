@@ -3,6 +3,8 @@
 #include <cohort/storage/crc32.hpp>
 #include <cohort/storage/journal_name.hpp>
 
+namespace crc32_test {
+
 using namespace cohort;
 
 TEST_CASE("CRC-32 gives the standard's check value, in one step or several") {
@@ -26,3 +28,5 @@ TEST_CASE("a journal's name is known in every spelling, and nothing else is take
     CHECK(!is_journal_name(""));
     CHECK(!is_journal_name("notes.cohort"));
 }
+
+}  // namespace crc32_test

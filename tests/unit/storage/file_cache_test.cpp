@@ -11,6 +11,8 @@
 #include "support/temp_dir.hpp"
 #include "support/test_content.hpp"
 
+namespace file_cache_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -94,3 +96,5 @@ TEST_CASE("threads share a cache") {
     CHECK(wrong == 0);
     CHECK(cache.size() <= 4);
 }
+
+}  // namespace file_cache_test

@@ -13,6 +13,8 @@
 #include <support/corpus.hpp>
 #include <support/temp_dir.hpp>
 
+namespace identity_file_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -148,3 +150,5 @@ TEST_CASE("programs that start at once get the same identity") {
         CHECK(f.files() == 1);
     }
 }
+
+}  // namespace identity_file_test

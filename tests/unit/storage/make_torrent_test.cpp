@@ -11,6 +11,8 @@
 #include "support/temp_dir.hpp"
 #include "support/test_content.hpp"
 
+namespace make_torrent_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -276,3 +278,5 @@ TEST_CASE("a disk that cannot be read is an error with its path") {
     worker_pool pool(1);
     CHECK(failure_of([&] { make_torrent(d, (dir / "a").string(), pool); }) == errc::disk_failed);
 }
+
+}  // namespace make_torrent_test

@@ -11,6 +11,8 @@
 #include "support/temp_dir.hpp"
 #include "support/test_content.hpp"
 
+namespace piece_writer_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -226,3 +228,5 @@ TEST_CASE("an unreadable block that came early is an error") {
     f.d.reads_fail = true;
     CHECK(failure_of([&] { writer.write(0, f.block_of(0, 0)); }) == errc::disk_failed);
 }
+
+}  // namespace piece_writer_test

@@ -17,6 +17,8 @@
 #include "support/temp_dir.hpp"
 #include "support/test_content.hpp"
 
+namespace real_disk_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -295,3 +297,5 @@ TEST_CASE("paths are put together with one slash") {
     CHECK(disk_path{"/", "b"}.text() == "/b");
     CHECK(disk_path{"/a", ""}.text() == "/a");
 }
+
+}  // namespace real_disk_test

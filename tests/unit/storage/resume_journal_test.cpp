@@ -12,6 +12,8 @@
 #include "support/temp_dir.hpp"
 #include "support/test_content.hpp"
 
+namespace resume_journal_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -499,3 +501,5 @@ TEST_CASE("pieces are recorded from several threads while checkpoints run") {
     f.d.boot = "second boot";
     CHECK(f.trusted() == all_pieces());
 }
+
+}  // namespace resume_journal_test

@@ -11,6 +11,8 @@
 #include "support/temp_dir.hpp"
 #include "support/test_content.hpp"
 
+namespace torrent_file_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -70,3 +72,5 @@ TEST_CASE("a torrent file that cannot be written is an error with its path, and 
     }
     CHECK(names_in(dir) == 2);
 }
+
+}  // namespace torrent_file_test

@@ -12,6 +12,8 @@
 #include "support/temp_dir.hpp"
 #include "support/test_content.hpp"
 
+namespace torrent_files_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -523,3 +525,5 @@ TEST_CASE("threads write and read different pieces at the same time") {
     t.read(0, back);
     CHECK(back == all);
 }
+
+}  // namespace torrent_files_test

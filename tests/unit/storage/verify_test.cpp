@@ -9,6 +9,8 @@
 #include "support/temp_dir.hpp"
 #include "support/test_content.hpp"
 
+namespace verify_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -141,3 +143,5 @@ TEST_CASE("a job is never of nothing") {
     CHECK(verify_step(piece_layout(1, 16 * 1024)) == 1024);
     CHECK(verify_step(piece_layout(1, 512 * 1024 * 1024)) == 2);
 }
+
+}  // namespace verify_test

@@ -11,6 +11,8 @@
 
 #include <cohort/storage/worker_pool.hpp>
 
+namespace worker_pool_test {
+
 using namespace cohort;
 
 TEST_CASE("the jobs of one lane run in order and on one thread") {
@@ -107,3 +109,5 @@ TEST_CASE("slices end early when asked to, and pass on what was thrown") {
                                     }),
                          "five", std::runtime_error);
 }
+
+}  // namespace worker_pool_test

@@ -11,6 +11,8 @@
 #include "support/heap.hpp"
 #include "support/swarm_fixture.hpp"
 
+namespace adversary_handshake_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -253,3 +255,5 @@ TEST_CASE("A35: running out of descriptors does not end the accepting") {
         co_await expect_service(world, seeder.address, content, "honest");
     });
 }
+
+}  // namespace adversary_handshake_test

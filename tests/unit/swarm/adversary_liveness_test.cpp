@@ -9,6 +9,8 @@
 #include "support/heap.hpp"
 #include "support/swarm_fixture.hpp"
 
+namespace adversary_liveness_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -364,3 +366,5 @@ TEST_CASE("A25: of an extension handshake the name, the port and the queue are u
         CHECK(silence == errc::timed_out);
     });
 }
+
+}  // namespace adversary_liveness_test

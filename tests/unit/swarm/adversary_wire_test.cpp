@@ -6,6 +6,8 @@
 #include "support/heap.hpp"
 #include "support/swarm_fixture.hpp"
 
+namespace adversary_wire_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -516,3 +518,5 @@ TEST_CASE("A18: a block of the wrong length or at a wrong place ends the connect
         CHECK(world.is_copy(leecher.content, "copy"));
     });
 }
+
+}  // namespace adversary_wire_test

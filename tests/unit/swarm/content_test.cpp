@@ -15,6 +15,8 @@
 #include "support/temp_dir.hpp"
 #include "support/test_content.hpp"
 
+namespace content_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -255,3 +257,5 @@ TEST_CASE("a checkpoint brings what was verified to safety") {
         CHECK(code == errc::disk_failed);
     });
 }
+
+}  // namespace content_test

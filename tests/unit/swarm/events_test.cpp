@@ -7,6 +7,8 @@
 #include "support/net.hpp"
 #include "support/run.hpp"
 
+namespace events_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -59,3 +61,5 @@ TEST_CASE("a cancelled wait takes no event") {
         CHECK(piece_of(one) == 7);
     });
 }
+
+}  // namespace events_test

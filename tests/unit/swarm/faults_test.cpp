@@ -6,6 +6,8 @@
 #include "support/faulty_disk.hpp"
 #include "support/swarm_fixture.hpp"
 
+namespace faults_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -276,3 +278,5 @@ TEST_CASE("A51: a disk that cannot bring data to safety stops the torrent at the
         CHECK(world.is_copy(content, "copy"));
     });
 }
+
+}  // namespace faults_test

@@ -4,6 +4,8 @@
 #include "support/eventually.hpp"
 #include "support/swarm_fixture.hpp"
 
+namespace integrity_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -195,3 +197,5 @@ TEST_CASE("a culprit that has left is still named") {
         CHECK(world.is_copy(content, "copy"));
     });
 }
+
+}  // namespace integrity_test

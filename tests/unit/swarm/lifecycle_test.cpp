@@ -7,6 +7,8 @@
 #include "support/gated_pool.hpp"
 #include "support/swarm_fixture.hpp"
 
+namespace lifecycle_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -252,3 +254,5 @@ TEST_CASE("cancelling a session stops its torrents in good order, also one that 
         }
     });
 }
+
+}  // namespace lifecycle_test

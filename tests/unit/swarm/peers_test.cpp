@@ -4,6 +4,8 @@
 #include "support/eventually.hpp"
 #include "support/swarm_fixture.hpp"
 
+namespace peers_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -197,3 +199,5 @@ TEST_CASE("an address that gave bad data is refused from then on, whatever its p
         CHECK(world.is_copy(content, "copy"));
     });
 }
+
+}  // namespace peers_test

@@ -13,6 +13,8 @@
 #include "support/net.hpp"
 #include "support/run.hpp"
 
+namespace run_job_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -120,3 +122,5 @@ TEST_CASE("a pool that ends finishes the jobs whose waiters are gone with their 
     CHECK(job.over);
     CHECK_FALSE(job.went_on);
 }
+
+}  // namespace run_job_test

@@ -6,6 +6,8 @@
 
 #include "support/swarm_fixture.hpp"
 
+namespace super_seeder_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -87,3 +89,5 @@ TEST_CASE("super-seeding: a swarm completes, and the seeder gives little more th
         CHECK(2 * seeder.it->status().uploaded <= 3 * seeder.content.bytes.size());
     });
 }
+
+}  // namespace super_seeder_test

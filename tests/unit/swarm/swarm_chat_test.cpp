@@ -10,6 +10,8 @@
 #include "support/stream_pair.hpp"
 #include "support/swarm_fixture.hpp"
 
+namespace swarm_chat_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -499,3 +501,5 @@ TEST_CASE("an identity that is given is known again, in another life too") {
         }
     });
 }
+
+}  // namespace swarm_chat_test

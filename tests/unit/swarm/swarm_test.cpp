@@ -12,6 +12,8 @@
 #include "support/temp_dir.hpp"
 #include "support/test_content.hpp"
 
+namespace swarm_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -237,3 +239,5 @@ TEST_CASE("cancelling a conversation ends it as stopped, and the peer sees the e
         co_await peer->expect_end();
     });
 }
+
+}  // namespace swarm_test

@@ -8,6 +8,8 @@
 #include "support/chat_fixture.hpp"
 #include "support/mutate.hpp"
 
+namespace chat_routes_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -621,3 +623,5 @@ TEST_CASE("10,000 damaged bodies are refused or understood, and nothing else hap
         }
     });
 }
+
+}  // namespace chat_routes_test

@@ -7,6 +7,8 @@
 #include "support/run.hpp"
 #include "support/stream_pair.hpp"
 
+namespace frame_feed_test {
+
 using namespace cohort;
 using namespace cohort::test;
 
@@ -81,3 +83,5 @@ TEST_CASE("listeners who come and go while nothing is told leave nothing behind"
         CHECK(growth->bytes() < 16 * 1024);
     });
 }
+
+}  // namespace frame_feed_test

@@ -7,6 +7,8 @@
 #include "support/mutate.hpp"
 #include "support/net.hpp"
 
+namespace registry_routes_test {
+
 using namespace cohort;
 
 namespace {
@@ -345,3 +347,5 @@ TEST_CASE("damaged requests never break anything") {
     std::error_code ec;
     CHECK(parse_json(f.ask("GET", "/peers?limit=5000").body, ec));
 }
+
+}  // namespace registry_routes_test
