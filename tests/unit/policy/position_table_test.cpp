@@ -46,6 +46,32 @@ TEST_CASE("a table of positions agrees with a plain array under random changes, 
     }
 }
 
+TEST_CASE("no change of a large table moves more than a little of it") {
+    position_table table;
+    const secret_hash hash(3);
+    std::size_t hashed = 0;
+    const auto hash_of = [&](std::uint32_t position) {
+        ++hashed;
+        std::array<std::uint8_t, 4> key;
+        store_be(key.data(), position);
+        return hash(key);
+    };
+    std::size_t most = 0;
+    const auto change = [&](auto&& make) {
+        hashed = 0;
+        make();
+        most = std::max(most, hashed);
+    };
+    for (std::uint32_t i = 0; i < 100'000; ++i) change([&] { table.insert(hash_of(i), i, hash_of); });
+    CHECK(table.memory() <= 100'000 * 16);
+    for (std::uint32_t i = 100'000; i-- > 10;) change([&] { table.erase(hash_of(i), i, hash_of); });
+    CHECK(table.memory() <= 10'000);
+    for (std::uint32_t i = 0; i < 10; ++i)
+        CHECK(table.for_each(hash_of(i), [&](std::uint32_t found) { return found == i; }));
+    CHECK(most > 4);
+    CHECK(most < 500);
+}
+
 TEST_CASE("an empty table finds nothing") {
     const position_table table;
     CHECK_FALSE(table.for_each(5, [](std::uint32_t) { return true; }));
