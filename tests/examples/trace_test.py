@@ -91,7 +91,7 @@ def _(t):
                                "--tracker", f"http://127.0.0.1:{tracker.port}", "--trace", traces[name],
                                stdin=-1) for name in traces}
     for one in processes.values():
-        one.wait_event("ready", 20)
+        one.wait_event("tracker_state", 20)
     processes["alice"].popen.stdin.write(b"@bob a secret word\n")
     processes["alice"].popen.stdin.flush()
     processes["bob"].wait_event("message", 20)

@@ -34,7 +34,7 @@ def _(t):
     people = {name: chats.Chat(t, name, url(tracker)) for name in ("alice", "bob")}
     other = {"alice": "bob", "bob": "alice"}
     for one in people.values():
-        one.ready()
+        one.registered()
     people["alice"].ask("send", to="bob", text="first")
     sent = {"alice": [], "bob": []}
     number = 0

@@ -18,6 +18,10 @@ class Chat:
     def ready(self):
         return self.process.wait_event("ready", 20)
 
+    def registered(self):
+        """Until the tracker knows the name: others can be asked to write to it."""
+        return self.process.wait_event("tracker_state", 20)
+
     def command(self, command, **members):
         """Hands a command over; its answer, if any, comes as an event."""
         line = json.dumps({"command": command, **members}) + "\n"

@@ -67,7 +67,7 @@ public:
             const int sent = give(all, next);
             if (sent > 0) {
                 next += static_cast<std::size_t>(sent);
-            } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            } else if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) {
                 co_await wait_if_blocked(asio::socket_base::wait_write);
             } else {
                 if (!socket_.is_open()) throw_cancelled();
