@@ -17,7 +17,7 @@ class placed_network final : public forwarding_network {
 public:
     placed_network(network& inner, std::uint8_t number) : forwarding_network(inner), number_(number) {}
 
-    ip_address address() const { return ip_address::v4({10, 0, 0, number_}); }
+    ip_address address() const { return address_of(number_); }
 
     asio::awaitable<std::unique_ptr<stream>> connect(endpoint to) override {
         asio::ip::tcp::socket socket(executor());
@@ -50,8 +50,13 @@ private:
         std::unique_ptr<listener> inner_;
     };
 
-    static ip_address inside(const ip_address& address) { return ip_address::v4({127, 0, 0, address.bytes()[3]}); }
-    static endpoint outside(const endpoint& at) { return {ip_address::v4({10, 0, 0, at.address.bytes()[3]}), at.port}; }
+    /// From 200 on all have IPv6 addresses of one /64.
+    static ip_address address_of(std::uint8_t number) {
+        if (number < 200) return ip_address::v4({10, 0, 0, number});
+        return ip_address::v6({0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, number});
+    }
+    static ip_address inside(const ip_address& address) { return ip_address::v4({127, 0, 0, address.bytes().back()}); }
+    static endpoint outside(const endpoint& at) { return {address_of(at.address.bytes().back()), at.port}; }
     static std::unique_ptr<stream> rename(std::unique_ptr<stream> link) {
         const endpoint remote = outside(link->remote_endpoint());
         return std::make_unique<renamed_stream>(std::move(link), remote);

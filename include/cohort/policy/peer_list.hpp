@@ -30,6 +30,8 @@ struct peer_list_options {
     /// ports of one victim (BEP 11). A machine that talks to itself may run as many peers as it likes.
     std::size_t max_per_address = 8;
     std::size_t max_banned = 10000;
+    /// So many banned addresses of an IPv6 network (/64), which one subscriber has all of, ban the network.
+    std::size_t max_banned_of_network = 3;
     duration first_retry = 5s;    ///< doubled with each failure ...
     duration last_retry = 10min;  ///< ... up to this
     int max_failures = 8;         ///< then the address is forgotten
@@ -75,13 +77,19 @@ public:
 
     /// From now on no port of this address is dialled, added or to be accepted.
     void ban(const ip_address& address) {
-        if (banned_.size() < options_.max_banned) banned_.insert(address);
+        if (banned_.size() < options_.max_banned && banned_.insert(address).second && address.is_v6())
+            ++banned_of_network_[address.network()];
         std::vector<endpoint> gone;
         for (const auto& [peer, known] : peers_)
-            if (peer.address == address) gone.push_back(peer);
+            if (is_banned(peer.address)) gone.push_back(peer);
         for (const endpoint& peer : gone) forget(peer);
     }
-    bool is_banned(const ip_address& address) const { return banned_.contains(address); }
+    bool is_banned(const ip_address& address) const {
+        if (banned_.contains(address)) return true;
+        if (banned_of_network_.empty() || address.is_v4()) return false;
+        const auto network = banned_of_network_.find(address.network());
+        return network != banned_of_network_.end() && network->second >= options_.max_banned_of_network;
+    }
 
     bool contains(const endpoint& peer) const { return peers_.contains(peer); }
     std::size_t size() const { return peers_.size(); }
@@ -118,6 +126,7 @@ private:
     entries peers_;
     std::unordered_map<ip_address, address_use> addresses_;
     std::unordered_set<ip_address> banned_;
+    std::unordered_map<ip_address, std::size_t> banned_of_network_;
     std::unordered_set<endpoint> excluded_;
 };
 

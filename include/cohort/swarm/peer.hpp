@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include <cohort/core/endpoint.hpp>
 #include <cohort/core/ids.hpp>
@@ -51,6 +52,26 @@ struct peer {
         return taken;
     }
 
+    bool has_name(const endpoint& name) const {
+        return listens_at == name || std::ranges::count(other_names, name) > 0;
+    }
+    /// False if it has more of them than it can have use for.
+    bool add_name(const endpoint& name) {
+        if (!listens_at) listens_at = name;
+        if (has_name(name)) return true;
+        if (other_names.size() == most_other_names) return false;
+        other_names.push_back(name);
+        return true;
+    }
+
+    /// Whether one side waits for the other to unchoke it.
+    bool in_line() const {
+        const peer_state& now = state();
+        return (now.am_choking && now.peer_interested) || (now.peer_choking && now.am_interested);
+    }
+
+    static constexpr std::size_t most_other_names = 4;
+
     const peer_key key;
     const std::unique_ptr<peer_connection> connection;
     const endpoint address;
@@ -59,6 +80,7 @@ struct peer {
     const bool extension_protocol;
     std::string client;                  ///< what it calls itself in its extension handshake
     std::optional<endpoint> listens_at;  ///< where others reach it, if we know
+    std::vector<endpoint> other_names;   ///< where they reach it too, such as by IPv6
 
     // Downloading from it
     std::deque<sent_request> requests;  ///< in the order of asking

@@ -28,17 +28,20 @@ class totals_by_peer {
 public:
     void gone(const peer& p) {
         const endpoint name = p.listens_at.value_or(p.address);
-        departed_[p.key] = {name, p.client, p.download.total(), p.upload.total()};
+        departed_[p.key] = {{name, p.client, p.download.total(), p.upload.total()}, culprit_name(p)};
         if (departed_.size() > most_departed) departed_.erase(departed_.begin());
     }
 
-    /// Where the peer with that key is or was; the unspecified address if that is forgotten.
-    endpoint address_of(peer_key key, const peer_table& connected) const {
-        if (const auto here = connected.find(key); here != connected.end()) {
-            return here->second->listens_at.value_or(here->second->address);
-        }
+    /// What a peer is remembered by when it gave bad data: see culprits.
+    static endpoint culprit_name(const peer& p) {
+        if (p.address.address.is_loopback()) return p.listens_at.value_or(p.address);
+        return {p.address.address, 0};
+    }
+    /// The same of one that may have left; the unspecified address if it is forgotten.
+    endpoint culprit_name(peer_key key, const peer_table& connected) const {
+        if (const auto here = connected.find(key); here != connected.end()) return culprit_name(*here->second);
         const auto known = departed_.find(key);
-        return known == departed_.end() ? endpoint{} : known->second.address;
+        return known == departed_.end() ? endpoint{} : known->second.culprit_name;
     }
 
     /// One entry an address, the connected first seen by key.
@@ -54,7 +57,7 @@ public:
             sum.unchoked = sum.unchoked || one.unchoked;
             sum.unchokes_us = sum.unchokes_us || one.unchokes_us;
         };
-        for (const auto& [key, total] : departed_) add(total);
+        for (const auto& [key, one] : departed_) add(one.total);
         for (const auto& [key, p] : connected) {
             add({p->listens_at.value_or(p->address), p->client, p->download.total(), p->upload.total(), true,
                  !p->state().am_choking, !p->state().peer_choking});
@@ -67,7 +70,12 @@ public:
 private:
     static constexpr std::size_t most_departed = 1000;
 
-    std::map<peer_key, peer_total> departed_;
+    struct departed {
+        peer_total total;
+        endpoint culprit_name;
+    };
+
+    std::map<peer_key, departed> departed_;
 };
 
 }  // namespace cohort

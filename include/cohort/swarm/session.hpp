@@ -67,7 +67,7 @@ public:
     asio::awaitable<void> stop();
 
 private:
-    static constexpr std::size_t most_of_one_address = 8;  ///< newcomers at the same time
+    static constexpr std::size_t most_of_a_network = 8;  ///< newcomers at the same time
 
     asio::awaitable<void> accept_loop(listener& from);
     void receive(std::unique_ptr<stream> link);
@@ -82,7 +82,7 @@ private:
     std::unique_ptr<disk> files_;
     std::vector<std::unique_ptr<listener>> listeners_;
     std::map<info_hash, std::shared_ptr<torrent>> torrents_;
-    std::multiset<ip_address> newcomers_;  // accepted, and not introduced yet
+    std::multiset<ip_address> newcomers_;  // networks of those accepted, and not introduced yet
     std::unique_ptr<job_runner> pool_;     // its jobs use the torrents: it ends before them
     task_group tasks_;
 };
@@ -137,9 +137,9 @@ inline void session::receive(std::unique_ptr<stream> link) {
     // Beyond that somebody is flooding us: the newest goes, so that those who came first can finish. And nobody may
     // take all places alone; but this machine may talk to itself.
     const ip_address address = link->remote_endpoint().address;
-    const bool crowded = !address.is_loopback() && newcomers_.count(address) >= most_of_one_address;
+    const bool crowded = !address.is_loopback() && newcomers_.count(address.network()) >= most_of_a_network;
     if (crowded || newcomers_.size() >= options_.max_handshakes) return;
-    const auto place = newcomers_.insert(address);
+    const auto place = newcomers_.insert(address.network());
     try {
         tasks_.admit(greet(std::move(link)));
     } catch (...) {
@@ -162,7 +162,7 @@ inline asio::awaitable<void> session::greet(std::unique_ptr<stream> link) {
     } catch (...) {
         caught_error();  // Nobody waits for this connection but the stranger who made it.
     }
-    newcomers_.erase(newcomers_.find(from.address));
+    newcomers_.erase(newcomers_.find(from.address.network()));
 }
 
 inline std::vector<address_family> session::families() const {

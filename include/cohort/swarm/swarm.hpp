@@ -8,7 +8,6 @@
 #include <memory>
 #include <new>
 #include <optional>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,9 +15,9 @@
 #include <cohort/net/network.hpp>
 #include <cohort/net/task_group.hpp>
 #include <cohort/policy/peer_list.hpp>
-#include <cohort/policy/smart_ban.hpp>
 #include <cohort/protocol/metainfo.hpp>
 #include <cohort/swarm/content.hpp>
+#include <cohort/swarm/culprits.hpp>
 #include <cohort/swarm/download.hpp>
 #include <cohort/swarm/events.hpp>
 #include <cohort/swarm/extensions.hpp>
@@ -109,6 +108,9 @@ private:
     /// keep-alives for ten (adversaries A07, A24 in tests/README.md).
     static constexpr duration stuck_after = 120s;
     static constexpr duration inactive_after = 600s;
+    /// The same where one side only waits for the other to unchoke it: where a seeder's line is slow and long, a turn
+    /// comes after many times ten minutes, and who leaves goes to the end.
+    static constexpr duration inactive_in_line_after = 3600s;
     static constexpr duration keep_alive_interval = 100s;  // BEP 3: two minutes at most
     static constexpr duration rechoke_interval = 10s;      // BEP 3
     /// What was queued quietly waits for so many ticks at most.
@@ -117,6 +119,7 @@ private:
     static constexpr duration crossing = 10s;
     /// Requests that we take of one peer, told to it (BEP 10 `reqq`).
     static constexpr std::uint32_t request_queue = 2000;
+    static constexpr std::ptrdiff_t most_of_a_network = 8;
 
     /// All changes to what conversations have in common. One that memory does not suffice for leaves it contradicting
     /// itself: then it was the last.
@@ -135,7 +138,6 @@ private:
     bool welcome(const peer& newcomer);
     bool replaces(const peer& newcomer, const peer& twin) const;
     bool crowded(const ip_address& address) const;
-    bool is_banned(const peer& p) const { return known_.is_banned(p.address.address) || banned_here_.contains(p.id); }
     void call_at(peer& p, const endpoint& address);
     void enter(peer& newcomer);
     void introduce(peer& to);
@@ -151,7 +153,6 @@ private:
 
     void on_verified(piece_index piece);
     void on_failed(piece_index piece, const std::vector<peer_key>& contributors, const piece_verdict& verdict);
-    endpoint culprit_name(peer_key key) const;
     void ban(const std::vector<endpoint>& guilty);
 
     network& net_;
@@ -169,10 +170,8 @@ private:
     token_bucket download_limit_;
     content* content_ = nullptr;
     bool broken_ = false;
-    smart_ban suspects_;
     totals_by_peer& totals_;
-    std::set<peer_id> banned_here_;  // peers of this machine, which all have one address
-    std::set<endpoint> banned_ports_;
+    culprits culprits_;
     peer_key next_key_ = 1;
     time_point next_rechoke_{};
     std::uint64_t ticks_ = 0;
@@ -195,7 +194,8 @@ inline swarm::swarm(network& net, std::shared_ptr<const metainfo> info, peer_id 
       upload_(net, info_->layout(), download_.picker().have(), peers_, options.uploading),
       sparing_(net, download_.picker(), peers_, info_->layout().piece_count(), options.super_seeding),
       download_limit_(options.download_limit),
-      totals_(totals) {}
+      totals_(totals),
+      culprits_(known, totals, peers_) {}
 
 // One conversation
 
@@ -232,7 +232,7 @@ inline bool swarm::welcome(const peer& newcomer) {
     } else if (twin != peers_.end() && !successor) {
         // The address that we dialled is where the peer that we have listens.
         if (!newcomer.incoming) call_at(*twin->second, newcomer.address);
-    } else if (content_ == nullptr || !room || is_banned(newcomer)) {
+    } else if (content_ == nullptr || !room || culprits_.is_banned(newcomer)) {
         known_.failed(newcomer.address, net_.now());
     } else {
         if (successor) end(*twin->second, errc::duplicate_peer);
@@ -249,16 +249,25 @@ inline bool swarm::replaces(const peer& newcomer, const peer& twin) const {
     return crossed && dialled_by_greater;
 }
 
-/// One connection an address, as one stranger can open a thousand; but this machine may talk to itself.
+/// One connection an address, and a few a network, as one stranger can open a thousand and has 2^64 addresses; but this
+/// machine may talk to itself.
 inline bool swarm::crowded(const ip_address& address) const {
-    return !address.is_loopback() && std::any_of(peers_.begin(), peers_.end(), [&](const auto& entry) {
-        return entry.second->address.address == address;
-    });
+    if (address.is_loopback()) return false;
+    std::ptrdiff_t neighbours = 0;
+    for (const auto& [key, p] : peers_) {
+        if (p->address.address == address) return true;
+        neighbours += p->address.address.network() == address.network() ? 1 : 0;
+    }
+    return neighbours >= most_of_a_network;
 }
 
+/// The peer is not to be dialled there while it is here.
 inline void swarm::call_at(peer& p, const endpoint& address) {
-    p.listens_at = address;
-    known_.connected(address, net_.now());
+    if (p.add_name(address)) {
+        known_.connected(address, net_.now());
+    } else {
+        known_.failed(address, net_.now());
+    }
 }
 
 inline void swarm::enter(peer& newcomer) {
@@ -285,10 +294,14 @@ inline void swarm::introduce(peer& to) {
 
 inline void swarm::leave(peer& gone, std::error_code reason) {
     const bool was_here = peers_.erase(gone.key) > 0;
-    // Of two connections with one peer the other may go on.
-    const bool last = std::none_of(peers_.begin(), peers_.end(),
-                                   [&](const auto& entry) { return entry.second->listens_at == gone.listens_at; });
-    if (gone.listens_at && last) known_.closed(*gone.listens_at, net_.now());
+    const auto close = [&](const endpoint& name) {
+        // Of two connections with one peer the other may go on.
+        const bool last =
+            std::none_of(peers_.begin(), peers_.end(), [&](const auto& entry) { return entry.second->has_name(name); });
+        if (last) known_.closed(name, net_.now());
+    };
+    if (gone.listens_at) close(*gone.listens_at);
+    for (const endpoint& name : gone.other_names) close(name);
     if (!was_here) return;
     extensions_.left(gone);
     change([&] {
@@ -408,7 +421,8 @@ inline void swarm::look_after_peers() {
         download_.tick(*p, now);
         if (p->connection->partial() == 0 || p->last_message > p->partial_since) p->partial_since = now;
         const bool stuck = now - p->partial_since > stuck_after;
-        const bool silent = now - p->last_message > inactive_after && !extensions_.hold(*p);
+        const duration patience = p->in_line() ? inactive_in_line_after : inactive_after;
+        const bool silent = now - p->last_message > patience && !extensions_.hold(*p);
         if (stuck || silent) p->leaving = errc::peer_inactive;
         if (nothing_to_do_with(*p)) p->leaving = errc::peer_useless;
         if (p->leaving) end(*p, p->leaving);
@@ -425,7 +439,7 @@ inline void swarm::look_after_peers() {
 inline void swarm::on_verdict(const piece_verdict& verdict) {
     change([&] {
         download_.on_verdict(verdict);
-        if (verdict.passed && !verdict.blocks.empty()) ban(suspects_.passed(verdict.piece, verdict.blocks));
+        if (verdict.passed && !verdict.blocks.empty()) ban(culprits_.passed(verdict));
     });
 }
 
@@ -449,9 +463,7 @@ inline void swarm::on_verified(piece_index piece) {
 inline void swarm::on_failed(piece_index piece, const std::vector<peer_key>& contributors,
                              const piece_verdict& verdict) {
     handlers_.on_event(event::piece_failed{piece});
-    std::vector<endpoint> names;
-    for (const peer_key key : contributors) names.push_back(culprit_name(key));
-    const std::vector<endpoint> guilty = suspects_.failed(piece, names, verdict.blocks);
+    const std::vector<endpoint> guilty = culprits_.failed(contributors, verdict);
     if (guilty.empty()) {
         download_.want_digests(piece);
     } else {
@@ -459,27 +471,11 @@ inline void swarm::on_failed(piece_index piece, const std::vector<peer_key>& con
     }
 }
 
-/// What a peer is remembered by when it gave bad data: its address, or on this machine, where all peers have the same
-/// one, address and port.
-inline endpoint swarm::culprit_name(peer_key key) const {
-    const endpoint address = totals_.address_of(key, peers_);
-    return address.address.is_loopback() ? address : endpoint{address.address, 0};
-}
-
 inline void swarm::ban(const std::vector<endpoint>& guilty) {
     for (const endpoint& name : guilty) {
-        const bool local = name.address.is_loopback();
-        const bool news = local ? banned_ports_.insert(name).second : !known_.is_banned(name.address);
-        if (local) {
-            known_.exclude(name);
-        } else {
-            known_.ban(name.address);
-        }
-        for (const auto& [key, p] : peers_) {
-            if (culprit_name(key) != name) continue;
-            if (local) banned_here_.insert(p->id);
-            end(*p, errc::peer_banned);
-        }
+        const bool news = culprits_.ban(name);
+        for (const auto& [key, p] : peers_)
+            if (culprits_.is_banned(*p)) end(*p, errc::peer_banned);
         if (news) handlers_.on_event(event::peer_banned{name});
     }
 }

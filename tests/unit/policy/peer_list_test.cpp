@@ -134,6 +134,24 @@ TEST_CASE("the list is bounded, and better sources and working addresses keep th
     CHECK(list.size() == 101);
 }
 
+TEST_CASE("three banned addresses of an IPv6 network ban the whole of it, and no other") {
+    peer_list list;
+    const auto v6 = [](std::uint8_t network, std::uint8_t host) {
+        return endpoint{ip_address::v6({0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, network, 0, 0, 0, 0, 0, 0, 0, host}), 6881};
+    };
+    list.add(v6(1, 9), peer_source::tracker, start);
+    list.add(v6(2, 9), peer_source::tracker, start);
+    list.ban(v6(1, 1).address);
+    list.ban(v6(1, 1).address);
+    list.ban(v6(1, 2).address);
+    CHECK_FALSE(list.is_banned(v6(1, 9).address));
+    list.ban(v6(1, 3).address);
+    CHECK(list.is_banned(v6(1, 9).address));
+    CHECK_FALSE(list.contains(v6(1, 9)));
+    CHECK_FALSE(list.is_banned(v6(2, 9).address));
+    CHECK(list.contains(v6(2, 9)));
+}
+
 TEST_CASE("a banned address is dropped with all its ports and not taken again") {
     peer_list list;
     random_engine random(1);

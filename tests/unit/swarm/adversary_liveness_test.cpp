@@ -275,6 +275,34 @@ TEST_CASE("A24: keep-alives do not count as activity: ten minutes of nothing els
     });
 }
 
+TEST_CASE("A24: who waits for a slot is patient for an hour, and keeps its place in the line") {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
+        const shared_content content = world.make_content(piece_count * piece_length);
+        session& where = world.start();
+        torrent_options options = world.seeding(content);
+        options.swarm.uploading.choking.unchoke_slots = 0;
+        options.swarm.uploading.choking.optimistic_slots = 0;
+        const auto seeded = where.add(content.info, options);
+        event_log log = world.log(seeded);
+        co_await log.until<event::completed>();
+        const auto takes_part = [&] { return seeded->status().state == torrent_state::seeding; };
+        co_await world.eventually(takes_part);
+        auto waiting = co_await world.join(world.address_of(where), content.info.hash, "waiting");
+        waiting->say(wire::interested{});
+        co_await waiting->flush();
+        for (int minutes = 0; minutes < 58; minutes += 2) {
+            co_await world.take_turns(50);
+            REQUIRE(seeded->status().peers == 1);
+            world.net.shift(120s);
+        }
+        co_await world.take_turns(50);
+        world.net.shift(180s);
+        co_await waiting->expect_end();
+        const auto gone = co_await log.until<event::peer_disconnected>();
+        CHECK(gone.reason == errc::peer_inactive);
+    });
+}
+
 TEST_CASE("A24: a flood of keep-alives costs no memory and holds up nobody") {
     run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         target leecher = co_await start_leecher(world);

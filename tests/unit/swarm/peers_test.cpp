@@ -200,4 +200,98 @@ TEST_CASE("an address that gave bad data is refused from then on, whatever its p
     });
 }
 
+TEST_CASE(
+    "A20: a liar with the peer id of an honest seed is banned by its own address, and the seed is dialled again") {
+    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+        const shared_content content = world.make_content(200'000);
+        placed_network& host = world.host(1);
+        placed_network& stranger = world.host(2);
+        placed_network& far = world.host(3);
+        session& giver = world.start(far, std::make_unique<real_disk>(), far.address());
+        const auto seeded = co_await running_seeder(world, giver, content);
+        event_log seen_by_giver = world.log(seeded);
+        session& taker = world.start(host, std::make_unique<real_disk>(), host.address());
+        const auto leeched = taker.add(content.info, world.leeching("copy"));
+        event_log log = world.log(leeched);
+        co_await log.until<event::started>();
+        auto liar = co_await dial_as_peer(stranger, {host.address(), taker.port()});
+        handshake stolen = greeting_of(content.info.hash, "");
+        stolen.id = giver.id();
+        co_await liar->greet(stolen);
+        co_await log.until<event::peer_connected>();
+        world.net.shift(11s);  // so that nobody takes them for two sides that dialled each other
+        leeched->add_peer({far.address(), giver.port()});
+        co_await seen_by_giver.until<event::peer_disconnected>();
+        liar->say(wire::have_all{});
+        co_await liar->flush();
+        serving wrong = content.honest();
+        wrong.corrupt = [](const block&) { return true; };
+        world.serve(liar, wrong);
+        const auto banned = co_await log.until<event::peer_banned>();
+        CHECK(banned.address == endpoint{stranger.address(), 0});
+        world.net.shift(20s);
+        co_await log.until<event::completed>();
+        CHECK(world.is_copy(content, "copy"));
+    });
+}
+
+TEST_CASE("a peer that was known by two addresses can be dialled at both when it has left") {
+    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+        const shared_content content = world.make_content(200'000);
+        placed_network& host = world.host(1);
+        placed_network& first = world.host(2);
+        placed_network& second = world.host(3);
+        session& giver = world.start(second, std::make_unique<real_disk>(), second.address());
+        const auto seeded = co_await running_seeder(world, giver, content);
+        event_log seen_by_giver = world.log(seeded);
+        session& taker = world.start(host, std::make_unique<real_disk>(), host.address());
+        const std::unique_ptr<listener> door = first.listen({first.address(), 0});
+        const auto leeched = taker.add(content.info, world.leeching("copy", {door->local_endpoint()}));
+        event_log log = world.log(leeched);
+        auto link = co_await with_timeout(world.real, patience, door->accept());
+        auto peer = std::make_shared<scripted_peer>(world.real, std::move(link));
+        handshake same = greeting_of(content.info.hash, "");
+        same.id = giver.id();
+        co_await peer->expect_handshake();
+        peer->say_handshake(same);
+        co_await peer->flush();
+        co_await log.until<event::peer_connected>();
+        leeched->add_peer({second.address(), giver.port()});
+        co_await seen_by_giver.until<event::peer_disconnected>();
+        peer->close();
+        co_await log.until<event::peer_disconnected>();
+        world.net.shift(20s);
+        auto again = co_await with_timeout(world.real, patience, door->accept());
+        co_await log.until<event::completed>();
+    });
+}
+
+TEST_CASE("A35: a stranger with a whole IPv6 network takes a few places and no more") {
+    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+        const shared_content content = world.make_content(200'000);
+        placed_network& host = world.host(1);
+        session& giver = world.start(host, std::make_unique<real_disk>(), host.address());
+        const auto seeded = co_await running_seeder(world, giver, content);
+        const endpoint at{host.address(), giver.port()};
+        std::vector<std::shared_ptr<scripted_peer>> taken;
+        for (std::uint8_t i = 0; i < 20; ++i) {
+            auto one = co_await dial_as_peer(world.host(static_cast<std::uint8_t>(200 + i)), at);
+            one->say_handshake(greeting_of(content.info.hash, std::to_string(i)));
+            co_await one->flush();
+            if (i < 8) {
+                co_await one->expect_handshake();
+                co_await one->expect<wire::have_all>();
+                taken.push_back(std::move(one));
+            } else {
+                co_await one->expect_end();
+            }
+        }
+        CHECK(seeded->status().peers == 8);
+        auto other = co_await dial_as_peer(world.host(2), at);
+        const handshake greeting = greeting_of(content.info.hash, "neighbour");
+        co_await other->greet(greeting);
+        co_await expect_service(*other, content);
+    });
+}
+
 }  // namespace peers_test
