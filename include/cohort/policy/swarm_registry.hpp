@@ -24,7 +24,7 @@ namespace cohort {
 
 struct registry_options {
     duration peer_lifetime = 45min;        ///< without an announce; should be above the announce interval
-    std::size_t max_torrents = 1'000'000;  ///< further ones are refused
+    std::size_t max_torrents = 1'000'000;  ///< a further one takes the place of one with a single peer, or is refused
     std::size_t max_peers = 20'000'000;    ///< in all; further ones get answers but are not remembered
     std::uint32_t max_peers_per_torrent = 1'000'000;
     /// In one swarm, for one IPv4 address or IPv6 network (/64); a further one takes the place of the oldest.
@@ -161,7 +161,8 @@ private:
         });
         return found;
     }
-    std::uint32_t find_or_add(const info_hash& torrent);
+    std::uint32_t find_or_add(const info_hash& torrent, random_engine& random);
+    bool make_room(random_engine& random);
     void remove_swarm(std::uint32_t position);
 
     /// `own` is the list of the swarm in the announce's address family.
@@ -210,7 +211,7 @@ inline std::optional<swarm_counts> swarm_registry::announce(const info_hash& tor
                                                             time_point now, random_engine& random,
                                                             std::vector<endpoint>& out) {
     const bool stopped = from.event == announce_event::stopped;
-    const std::uint32_t at = stopped ? find(torrent) : find_or_add(torrent);
+    const std::uint32_t at = stopped ? find(torrent) : find_or_add(torrent, random);
     if (at == position_table::none) return stopped ? std::optional(swarm_counts{}) : std::nullopt;
     swarm& to = swarms_[at];
     to.seen = seconds(now);
@@ -300,16 +301,37 @@ inline std::size_t swarm_registry::expire(time_point now, std::size_t budget) {
     return forgotten;
 }
 
-inline std::uint32_t swarm_registry::find_or_add(const info_hash& torrent) {
+inline std::uint32_t swarm_registry::find_or_add(const info_hash& torrent, random_engine& random) {
     const std::uint32_t known = find(torrent);
     if (known != position_table::none) return known;
-    if (swarms_.size() >= options_.max_torrents) return position_table::none;
+    if (swarms_.size() >= options_.max_torrents && !make_room(random)) return position_table::none;
     const auto position = static_cast<std::uint32_t>(swarms_.size());
     index_.reserve(1, swarm_hashes());
     swarms_.emplace_back().hash = torrent;
     index_.insert(hash_(torrent.view()), position, swarm_hashes());
     ++totals_.torrents;
     return position;
+}
+
+/// Removes the emptiest and then longest silent of a few swarms, if it has one peer at most. So a stranger who makes up
+/// torrents by the million mostly displaces those; whom they displace is back with its next announce.
+inline bool swarm_registry::make_room(random_engine& random) {
+    constexpr int looks = 16;
+    const auto worth = [this](std::uint32_t at) { return std::pair(swarms_[at].peers(), swarms_[at].seen); };
+    if (swarms_.empty()) return false;
+    std::uint32_t worst = random.below(static_cast<std::uint32_t>(swarms_.size()));
+    for (int i = 1; i < looks; ++i) {
+        const std::uint32_t other = random.below(static_cast<std::uint32_t>(swarms_.size()));
+        if (worth(other) < worth(worst)) worst = other;
+    }
+    swarm& s = swarms_[worst];
+    if (s.peers() > 1) return false;
+    counted(s, [&] {
+        if (s.v4.size() > 0) s.v4.remove(0, hash_);
+        if (s.v6.size() > 0) s.v6.remove(0, hash_);
+    });
+    remove_swarm(worst);
+    return true;
 }
 
 /// The last swarm takes the place of the removed one.

@@ -198,15 +198,33 @@ TEST_CASE("all addresses of an IPv6 network share its places, and remain peers o
 }
 
 TEST_CASE("a full registry refuses new torrents, and a full swarm answers without remembering") {
-    fixture f({.max_torrents = 2, .max_peers = 4, .max_peers_per_torrent = 3});
+    fixture f({.max_torrents = 2, .max_peers = 5, .max_peers_per_torrent = 3});
     for (std::uint32_t i = 0; i < 3; ++i) f.announce(torrent(1), from(v4(i), 1));
     CHECK(f.peers(torrent(1), from(v4(10), 1)).size() == 3);
     CHECK(f.registry.scrape(torrent(1)).incomplete == 3);
     CHECK(f.announce(torrent(1), from(v4(0), 0)) == swarm_counts{1, 2, 0});
     CHECK(f.announce(torrent(2), from(v4(0), 1)) == swarm_counts{0, 1, 0});
-    CHECK(f.announce(torrent(2), from(v4(1), 1)) == swarm_counts{0, 1, 0});
+    CHECK(f.announce(torrent(2), from(v4(1), 1)) == swarm_counts{0, 2, 0});
+    CHECK(f.announce(torrent(2), from(v4(2), 1)) == swarm_counts{0, 2, 0});
     CHECK(f.announce(torrent(3), from(v4(1), 1)) == std::nullopt);
     CHECK(f.registry.totals().torrents == 2);
+}
+
+TEST_CASE("a stranger who makes up torrents without end closes a full registry to nobody, and spoils no swarm") {
+    fixture f({.max_torrents = 100});
+    for (std::uint32_t t = 0; t < 20; ++t)
+        for (std::uint32_t i = 0; i < 3; ++i) f.announce(torrent(t), from(v4(i), 1));
+    for (std::uint32_t t = 1000; t < 11'000; ++t) {
+        const time_point now = start + t * 1ms;
+        REQUIRE(f.announce(torrent(t), from(t % 2 ? v4(66) : v6(66), 1), now) == swarm_counts{0, 1, 0});
+        REQUIRE(f.registry.totals().torrents <= 100);
+        REQUIRE(f.registry.totals().peers() <= 140);
+    }
+    for (std::uint32_t t = 0; t < 20; ++t) CHECK(f.registry.scrape(torrent(t)).incomplete == 3);
+    CHECK(f.announce(torrent(500), from(v4(1), 1)) == swarm_counts{0, 1, 0});
+    std::size_t left = 0;
+    for (std::uint32_t t = 0; t < 11'000; ++t) left += f.registry.scrape(torrent(t)).incomplete;
+    CHECK(left == f.registry.totals().incomplete);
 }
 
 TEST_CASE("silent peers and then empty swarms are forgotten, a bounded number at each call") {

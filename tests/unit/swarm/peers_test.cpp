@@ -214,7 +214,8 @@ TEST_CASE(
         const auto leeched = taker.add(content.info, world.leeching("copy"));
         event_log log = world.log(leeched);
         co_await log.until<event::started>();
-        auto liar = co_await dial_as_peer(stranger, {host.address(), taker.port()});
+        const endpoint at{host.address(), taker.port()};
+        auto liar = co_await dial_as_peer(stranger, at);
         handshake stolen = greeting_of(content.info.hash, "");
         stolen.id = giver.id();
         co_await liar->greet(stolen);
