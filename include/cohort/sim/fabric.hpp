@@ -15,6 +15,7 @@
 #include <cohort/core/endpoint.hpp>
 #include <cohort/core/random.hpp>
 #include <cohort/sim/clock.hpp>
+#include <cohort/sim/intake.hpp>
 
 namespace cohort::sim {
 
@@ -25,7 +26,8 @@ struct access {
     std::uint64_t up = 0;    ///< bytes a second, 0: without limit
     std::uint64_t down = 0;  ///< the same
     double loss = 0;         ///< part of the packets
-    /// How long things wait for the line at most: a datagram is lost then, a connection holds its writer back.
+    /// How long things wait for the line at most: a datagram is lost then, a connection holds its writer back (on the
+    /// way up; what comes down the line is bounded by the connections' windows).
     duration queue = 500ms;
 };
 
@@ -36,7 +38,7 @@ struct line {
     bool up = true;          ///< false: nothing gets in or out
     std::uint32_t side = 0;  ///< while the net is split, hosts of different sides do not reach each other
     time_point sent_until{};
-    time_point received_until{};
+    intake received;
     std::deque<std::function<void()>> waiting;  ///< for a place in the queue
 };
 
@@ -48,7 +50,7 @@ public:
     clock time;
     random_engine random;
 
-    static bool reach(const line& a, const line& b) { return a.up && b.up && a.side == b.side; }
+    static bool reach(const line& a, const line& b) { return &a == &b || (a.up && b.up && a.side == b.side); }
 
     /// One way, without what waiting for the lines adds.
     duration latency(const line& from, const line& to) {
@@ -60,15 +62,22 @@ public:
         return &from != &to && random.chance(std::max(from.at.loss, to.at.loss));
     }
 
-    /// When the last of the bytes is on the way, and when it is there.
+    /// When the last of the bytes is on the way, when it is there, and how long they waited for the way down.
     struct transit {
         time_point leaves;
         time_point arrives;
+        duration waited;
     };
-    /// Takes `bytes` that are sent now over both lines, which are busy until then.
+    /// Takes `bytes` that are sent now over both lines. What stays behind one line costs it nothing.
     transit carry(line& from, line& to, std::size_t bytes) {
-        const time_point leaves = pass(from.sent_until, time.now(), bytes, &from == &to ? 0 : from.at.up);
-        return {leaves, pass(to.received_until, leaves + latency(from, to), bytes, &from == &to ? 0 : to.at.down)};
+        const time_point now = time.now();
+        if (&from == &to) return {now, now + latency(from, to), {}};
+        if (from.at.up > 0) from.sent_until = std::max(from.sent_until, now) + taking(bytes, from.at.up);
+        const time_point leaves = from.at.up > 0 ? from.sent_until : now;
+        const time_point there = leaves + latency(from, to);
+        if (to.at.down == 0) return {leaves, there, {}};
+        const time_point arrives = to.received.pass(now, there, bytes, to.at.down);
+        return {leaves, arrives, arrives - there - taking(bytes, to.at.down)};
     }
 
     /// Calls `ready` when the queue of the line has a place; those who wait have turns.
@@ -92,12 +101,9 @@ private:
             ready();
         });
     }
-    static time_point pass(time_point& busy_until, time_point earliest, std::size_t bytes, std::uint64_t rate) {
-        if (rate == 0) return earliest;
+    static duration taking(std::size_t bytes, std::uint64_t rate) {
         const double seconds = static_cast<double>(bytes) / static_cast<double>(rate);
-        busy_until =
-            std::max(busy_until, earliest) + std::chrono::ceil<duration>(std::chrono::duration<double>(seconds));
-        return busy_until;
+        return std::chrono::ceil<duration>(std::chrono::duration<double>(seconds));
     }
     duration drawn(duration most) {
         if (most <= duration::zero()) return duration::zero();

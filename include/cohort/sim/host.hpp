@@ -360,9 +360,12 @@ private:
         const std::shared_ptr<line> way = owner_.line_to(to.address);
         endpoint from{to.address.is_loopback() ? to.address : owner_.address(), at_.port};
         if (owner_.is_outside(to.address)) from = owner_.router_->outward(from, to, net.time.now());
-        if (!way || !fabric::reach(here, *way) || net.backlog(here) > here.at.queue || net.is_lost(here, *way)) return;
+        if (!way || !fabric::reach(here, *way) || net.is_lost(here, *way)) return;
+        if (&here != way.get() && net.backlog(here) > here.at.queue) return;
         // Each takes its own time, so that a later one may come earlier. Who is there is seen when it comes.
-        const time_point at = net.carry(here, *way, bytes.size()).arrives;
+        const fabric::transit passage = net.carry(here, *way, bytes.size());
+        if (passage.waited > way->at.queue) return;
+        const time_point at = passage.arrives;
         byte_vector copy(bytes.begin(), bytes.end());
         host* const direct = owner_.find(to.address);
         net.time.at(at, [all = owner_.all_, router = owner_.find_router(to.address), own_net = owner_.net_, direct, to,

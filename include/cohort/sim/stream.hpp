@@ -27,8 +27,9 @@ public:
     static constexpr std::size_t window = 256 * 1024;  ///< bytes of one direction that are sent and not read
     static constexpr std::size_t largest_packet = 32 * 1024;
     static constexpr std::size_t small = 1500;
-    static constexpr duration resend = 200ms;  ///< after a loss
-    static constexpr duration give_up = 60s;   ///< without a way to the other side
+    static constexpr duration most_apart = 300ms;  ///< of what arrives as one packet
+    static constexpr duration resend = 200ms;     ///< after a loss
+    static constexpr duration give_up = 60s;      ///< without a way to the other side
 
     struct side {
         side(const asio::any_io_executor& executor, std::shared_ptr<line> at, const endpoint& address)
@@ -48,7 +49,8 @@ public:
             byte_vector bytes;  // none: the end
             time_point leaves;  // the sender's line; until then more bytes may join
             time_point at;
-            bool lost = false;  // however often it was sent
+            time_point first_at;  // its first bytes would have arrived; they wait for the others
+            bool lost = false;    // however often it was sent
         };
         std::deque<packet> on_the_way;  // from this side, in order
         bool arriving = false;          // an event for the first of them is planned
@@ -93,7 +95,8 @@ public:
         side& mine = sides[me];
         while (!bytes.empty()) {
             while (mine.under_way >= window && !stopped(mine)) co_await mine.writable.wait();
-            if (bytes.size() > small && !stopped(mine)) co_await place_on_line(me);
+            const bool stays = mine.where == sides[1 - me].where;
+            if (bytes.size() > small && !stays && !stopped(mine)) co_await place_on_line(me);
             check(mine);
             const std::size_t size = std::min({bytes.size(), largest_packet / 2, window - mine.under_way});
             send(me, bytes.first(size));
@@ -167,7 +170,7 @@ private:
             way.arrives += resend + 2 * net_->latency(from, to);
             lost = net_->is_lost(from, to);
         }
-        if (joins_last(mine, bytes)) {
+        if (joins_last(mine, bytes, way.arrives)) {
             side::packet& last = mine.on_the_way.back();
             last.bytes.insert(last.bytes.end(), bytes.begin(), bytes.end());
             last.leaves = way.leaves;
@@ -176,15 +179,16 @@ private:
             return;
         }
         if (!mine.on_the_way.empty()) way.arrives = std::max(way.arrives, mine.on_the_way.back().at);
-        mine.on_the_way.push_back({{bytes.begin(), bytes.end()}, way.leaves, way.arrives, lost});
+        mine.on_the_way.push_back({{bytes.begin(), bytes.end()}, way.leaves, way.arrives, way.arrives, lost});
         plan(me);
     }
 
-    bool joins_last(const side& mine, byte_view bytes) const {
+    bool joins_last(const side& mine, byte_view bytes, time_point arrives) const {
         if (bytes.empty() || mine.on_the_way.empty()) return false;
         const side::packet& last = mine.on_the_way.back();
         const bool is_end = last.bytes.empty();
-        return !is_end && last.leaves >= net_->time.now() && last.bytes.size() + bytes.size() <= largest_packet;
+        return !is_end && last.leaves >= net_->time.now() && arrives - last.first_at <= most_apart &&
+               last.bytes.size() + bytes.size() <= largest_packet;
     }
 
     void plan(std::size_t me) {
