@@ -77,7 +77,7 @@ private:
     asio::awaitable<bool> tell(std::string url, announce_event event);
     asio::awaitable<void> last_words(std::string url);
     asio::awaitable<std::optional<announce_response>> ask(std::string url, announce_event event, address_family family);
-    asio::awaitable<void> wait(duration d);
+    asio::awaitable<void> wait(duration d, bool news_ends_it);
     announce_event next_event() const;
 
     network& net_;
@@ -117,15 +117,17 @@ inline asio::awaitable<void> announcer::run() {
     // What was there before we began was not downloaded: no `completed` for it (BEP 3).
     said_completed_ = handlers_.numbers().left == 0;
     while (!tiers_.empty()) {
-        const bool answered = co_await round(next_event());
+        const announce_event event = next_event();
+        const bool answered = co_await round(event);
         if (answered) {
             retry = options_.first_retry;
             const time_point next = net_.now() + interval_;
             do {
-                co_await wait(std::min(soonest_, next - net_.now()));
+                co_await wait(std::min(soonest_, next - net_.now()), true);
             } while (net_.now() < next && !handlers_.numbers().lonely && next_event() == announce_event::none);
         } else {
-            co_await wait(retry);
+            // What no tracker heard is still to be said, but it is no news.
+            co_await wait(retry, event != announce_event::completed);
             retry = std::min(retry * 2, options_.last_retry);
         }
     }
@@ -137,11 +139,11 @@ inline announce_event announcer::next_event() const {
     return announce_event::none;
 }
 
-/// Completes after `d`, or as soon as there is something to say.
-inline asio::awaitable<void> announcer::wait(duration d) {
+/// Completes after `d`, or as soon as the trackers that know us are to hear of something.
+inline asio::awaitable<void> announcer::wait(duration d, bool news_ends_it) {
     const time_point until = net_.now() + d;
     while (net_.now() < until) {
-        if (started_ && complete_ && !said_completed_) co_return;
+        if (news_ends_it && started_ && complete_ && !said_completed_) co_return;
         try {
             co_await with_timeout(net_, until - net_.now(), changed_.wait());
         } catch (const std::system_error& error) {
