@@ -62,11 +62,9 @@ public:
     /// Announces until cancelled.
     asio::awaitable<void> run();
 
-    /// The download is complete: says so at once (BEP 3), if the download began here.
-    void completed() {
-        complete_ = true;
-        changed_.notify();
-    }
+    /// All that was wanted is there: if that is the whole torrent and its download began here, says so at once
+    /// (BEP 3).
+    void completed() { changed_.notify(); }
 
     /// Tells the tracker that knows us that we leave, and before that of a completion it has not heard of. Completes
     /// when it heard, or after a moment; never throws.
@@ -79,6 +77,7 @@ private:
     asio::awaitable<std::optional<announce_response>> ask(std::string url, announce_event event, address_family family);
     asio::awaitable<void> wait(duration d, bool news_ends_it);
     announce_event next_event() const;
+    bool completion_is_news() const { return !said_completed_ && handlers_.numbers().left == 0; }
 
     network& net_;
     announce_request base_;
@@ -88,7 +87,6 @@ private:
     tracker_tiers tiers_;
     wakeup changed_;
     bool started_ = false;  // a tracker knows us
-    bool complete_ = false;
     bool said_completed_ = false;
     std::optional<std::string> known_at_;  // the tracker to say goodbye to
     duration interval_{};
@@ -135,15 +133,14 @@ inline asio::awaitable<void> announcer::run() {
 
 inline announce_event announcer::next_event() const {
     if (!started_) return announce_event::started;
-    if (complete_ && !said_completed_) return announce_event::completed;
-    return announce_event::none;
+    return completion_is_news() ? announce_event::completed : announce_event::none;
 }
 
 /// Completes after `d`, or as soon as the trackers that know us are to hear of something.
 inline asio::awaitable<void> announcer::wait(duration d, bool news_ends_it) {
     const time_point until = net_.now() + d;
     while (net_.now() < until) {
-        if (news_ends_it && started_ && complete_ && !said_completed_) co_return;
+        if (news_ends_it && started_ && completion_is_news()) co_return;
         try {
             co_await with_timeout(net_, until - net_.now(), changed_.wait());
         } catch (const std::system_error& error) {
@@ -234,7 +231,8 @@ inline asio::awaitable<void> announcer::stopped() {
 
 inline asio::awaitable<void> announcer::last_words(std::string url) {
     // Who leaves as soon as the download is complete has not said so yet.
-    if (complete_ && !std::exchange(said_completed_, true)) {
+    if (completion_is_news()) {
+        said_completed_ = true;
         for (const address_family family : families_) co_await ask(url, announce_event::completed, family);
     }
     for (const address_family family : families_) co_await ask(url, announce_event::stopped, family);

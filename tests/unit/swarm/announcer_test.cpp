@@ -118,4 +118,35 @@ TEST_CASE("a completion that no tracker hears of is told again after longer and 
     one.world.run(story(one), 2h);
 }
 
+TEST_CASE("a completion is told when nothing is left, not when all that was wanted is there") {
+    announced_torrent one;
+    const auto story = [](announced_torrent& of) -> asio::awaitable<void> {
+        co_await of.start();
+        of.it.completed();
+        co_await of.here.sleep_for(1h);
+        CHECK(of.tracker.heard.size() == 3);
+        of.numbers.left = 0;
+        of.it.completed();
+        co_await of.here.sleep_for(1h);
+        CHECK(of.tracker.heard[3] == announce_event::completed);
+        co_await of.stop();
+        CHECK(of.tracker.count(announce_event::completed) == 1);
+    };
+    one.world.run(story(one), 3h);
+}
+
+TEST_CASE("who leaves tells a completion that is not told yet, unless something is left") {
+    for (const std::uint64_t left : {0u, 500u}) {
+        announced_torrent one;
+        const auto story = [](announced_torrent& of, std::uint64_t rest) -> asio::awaitable<void> {
+            co_await of.start();
+            of.numbers.left = rest;
+            of.it.completed();
+            co_await of.stop();
+            CHECK(of.tracker.count(announce_event::completed) == (rest == 0 ? 1 : 0));
+        };
+        one.world.run(story(one, left));
+    }
+}
+
 }  // namespace announcer_test
