@@ -63,11 +63,17 @@ public:
     /// nothing of it runs any more.
     asio::awaitable<void> stop();
 
-    /// Changes what to fetch first, or at all; see torrent_options::file_priorities.
+    /// Changes what to fetch first, or at all; see torrent_options::file_priorities. Who wants more than is there goes
+    /// on downloading, and completes anew.
     void set_file_priorities(std::vector<std::uint8_t> priorities) {
         options_.file_priorities = std::move(priorities);
         prioritize();
-        if (active_ && swarm_->picker().finished()) on_completed();
+        if (!swarm_->picker().finished()) {
+            complete_ = false;
+            if (state_ == torrent_state::seeding) state_ = torrent_state::downloading;
+        } else if (active_) {
+            on_completed();
+        }
     }
 
     /// Tries to connect with a peer, beside those that trackers tell of.
@@ -263,8 +269,10 @@ inline asio::awaitable<bool> torrent::open() {
 }
 
 inline void torrent::prioritize() {
-    if (options_.file_priorities.empty()) return;
-    swarm_->set_priorities(piece_priorities(*info_, options_.file_priorities));
+    const std::vector<std::uint8_t>& wishes = options_.file_priorities;
+    // Whoever has no wishes wants everything, padding too: only with all pieces one is a seeder.
+    swarm_->set_priorities(wishes.empty() ? std::vector(swarm_->picker().have().size(), piece_picker::default_priority)
+                                          : piece_priorities(*info_, wishes));
 }
 
 inline asio::awaitable<void> torrent::take_part() {

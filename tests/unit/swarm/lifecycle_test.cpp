@@ -224,6 +224,31 @@ TEST_CASE("a complete torrent keeps its journal or not, as it was told; with it 
     });
 }
 
+TEST_CASE("who wants more than was selected at first downloads again, and completes a second time") {
+    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+        const std::size_t half = first_half * piece_length;
+        const shared_content content = world.make_content("folder", {{"one", half}, {"two", half}});
+        session& giver = world.start();
+        giver.add(content.info, world.seeding(content));
+        session& taker = world.start();
+        torrent_options options = world.leeching("copy", {world.address_of(giver)});
+        options.file_priorities = {4, 0};
+        const auto leeched = taker.add(content.info, options);
+        event_log log = world.log(leeched);
+        co_await log.until<event::completed>();
+        CHECK(leeched->status().state == torrent_state::seeding);
+        CHECK(leeched->status().have == half);
+
+        leeched->set_file_priorities({});
+        CHECK(leeched->status().state == torrent_state::downloading);
+        co_await world.completed(leeched);
+        CHECK(leeched->status().state == torrent_state::seeding);
+        CHECK(world.is_copy(content, "copy"));
+        co_await log.until<event::completed>();
+        CHECK(log.all<event::completed>().size() == 2);
+    });
+}
+
 TEST_CASE("cancelling a session stops its torrents in good order, also one that is just closing") {
     run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
         const shared_content content = world.make_content(piece_count * piece_length);
