@@ -20,6 +20,9 @@ namespace cohort {
 /// Hears how many of how many bytes have been checked.
 using check_progress = std::function<void(std::uint64_t done, std::uint64_t total)>;
 
+/// Whether the check is still wanted.
+using check_wanted = std::function<bool()>;
+
 namespace detail {
 
 struct check_run {
@@ -28,6 +31,7 @@ struct check_run {
     const metainfo& info;
     const bitfield& which;
     const check_progress& progress;
+    const check_wanted& wanted;
     bitfield good;
     piece_index next = 0;
     std::uint64_t done = 0;
@@ -40,11 +44,13 @@ inline std::uint64_t bytes_of(const piece_layout& layout, const bitfield& which,
     return sum;
 }
 
-/// One lane's share: takes the next few pieces until none are left.
+/// One lane's share: takes the next few pieces until none are left. A check that is not wanted any more fails: what
+/// was not looked at must not count as not there.
 inline asio::awaitable<void> check_lane(check_run& run, std::uint32_t lane) {
     const piece_layout layout = run.info.layout();
     const piece_index step = verify_step(layout);
     while (run.next < layout.piece_count()) {
+        if (!run.wanted()) raise(errc::stopped);
         const piece_index first = run.next;
         const piece_index last = layout.piece_count() - first < step ? layout.piece_count() : first + step;
         run.next = last;
@@ -63,12 +69,13 @@ inline asio::awaitable<void> check_lane(check_run& run, std::uint32_t lane) {
 }  // namespace detail
 
 /// Completes with those of the pieces `which` whose data is there and right. All arguments outlive it. Throws the
-/// disk's error; files that are missing or too short are none. Cancelling stops after at most 16 MiB, or two pieces, a
-/// lane.
+/// disk's error, files that are missing or too short being none, and errc::stopped when the check is not wanted any
+/// more. That, and cancelling, stops after at most 16 MiB, or two pieces, a lane.
 inline asio::awaitable<bitfield> check_pieces(job_runner& pool, torrent_files& files, const metainfo& info,
-                                              const bitfield& which, const check_progress& progress) {
+                                              const bitfield& which, const check_progress& progress,
+                                              const check_wanted& wanted) {
     const piece_layout layout = info.layout();
-    detail::check_run run{pool, files, info, which, progress, bitfield(which.size())};
+    detail::check_run run{pool, files, info, which, progress, wanted, bitfield(which.size())};
     run.total = detail::bytes_of(layout, which, 0, layout.piece_count());
     const asio::any_io_executor executor = co_await asio::this_coro::executor;
     task_group lanes(executor);

@@ -86,14 +86,15 @@ inline void require_complete(disk& d, const metainfo& info, const opened_content
 
 /// Completes when it is known which pieces are there: those that the journal vouches for, and of the others those that
 /// match their hash. Makes the files where there are none. Throws the disk's error and, for read_only content that is
-/// not complete, errc::file_missing or errc::hash_mismatch with the path. Cancelling stops the check. All arguments
-/// outlive it.
+/// not complete, errc::file_missing or errc::hash_mismatch with the path; errc::stopped when the check is not wanted
+/// any more. Cancelling stops the check. All arguments outlive it.
 inline asio::awaitable<opened_content> open_content(disk& d, job_runner& pool, const metainfo& info,
-                                                    const open_options& options, const check_progress& progress) {
+                                                    const open_options& options, const check_progress& progress,
+                                                    const check_wanted& wanted) {
     const auto prepare = [&] { return detail::prepare_content(d, info, options); };
     opened_content out = co_await run_job(pool, 0, prepare);
     const bitfield unknown = out.journal ? out.journal->found().recheck : bitfield(out.have.size(), true);
-    out.have = co_await check_pieces(pool, *out.files, info, unknown, progress);
+    out.have = co_await check_pieces(pool, *out.files, info, unknown, progress, wanted);
     if (out.journal) {
         const auto note = [&] {
             std::vector<piece_index> found;

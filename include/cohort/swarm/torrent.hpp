@@ -258,7 +258,14 @@ inline asio::awaitable<bool> torrent::open() {
     const check_progress progress = [this](std::uint64_t done, std::uint64_t total) {
         events_.push(event::checking{done, total});
     };
-    opened_content opened = co_await open_content(around_.files, around_.pool, *info_, options_.content, progress);
+    const check_wanted wanted = [this] { return goal_ == goal::running; };
+    opened_content opened;
+    try {
+        opened = co_await open_content(around_.files, around_.pool, *info_, options_.content, progress, wanted);
+    } catch (const std::system_error& error) {
+        if (error.code() != errc::stopped) throw;
+        co_return false;
+    }
     files_ = std::move(opened.files);
     journal_ = std::move(opened.journal);
     for (piece_index piece = 0; piece < opened.have.size(); ++piece) {

@@ -104,6 +104,62 @@ TEST_CASE("a torrent that is stopped while its files are checked ends soon") {
     });
 }
 
+TEST_CASE("a check of files that is paused or stopped looks at no more of them, and the next begins anew") {
+    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+        // Nothing but a hole: sixteen steps for two lanes, and no bytes to read.
+        constexpr std::uint32_t large_piece = 1 << 20;
+        torrent_draft draft;
+        draft.name = "zeros";
+        draft.piece_length = large_piece;
+        draft.files.push_back({{}, 256 * large_piece});
+        draft.piece_hashes.assign(256, sha1_of(byte_vector(large_piece)));
+        const metainfo info = metainfo_of(draft);
+        write_file(world.directory / "copy" / info.name, std::string_view());
+        std::filesystem::resize_file(world.directory / "copy" / info.name, info.total_size);
+
+        session_options options;
+        options.addresses = {ip_address::loopback_v4()};
+        options.port = 0;
+        auto pool = std::make_unique<gated_pool>();
+        gated_pool& gate = *pool;
+        session owner(world.net, std::make_unique<real_disk>(), std::move(pool), options);
+        task_group tasks(world.real.executor());
+        tasks.spawn(owner.run());
+        gate.shut();
+        const auto leeched = owner.add(info, world.leeching("copy"));
+        event_log log = world.log(leeched);
+        const auto looks_at_journal = [&] { return gate.held() == 1; };
+        const auto checks = [&] { return gate.held() == 2; };
+        for (const bool pausing : {true, false}) {
+            co_await eventually(world.real, looks_at_journal);
+            gate.open();
+            gate.shut();
+            co_await eventually(world.real, checks);
+            if (pausing) {
+                leeched->pause();
+            } else {
+                tasks.spawn(owner.stop());
+                co_await take_turns(world.real, 10);
+            }
+            gate.open();
+            if (!pausing) break;
+            co_await log.until<event::paused>();
+            CHECK(log.all<event::checking>().size() == 2);
+            gate.shut();
+            leeched->resume();
+        }
+        co_await log.until<event::stopped>();
+        CHECK(log.all<event::checking>().size() == 4);
+        CHECK(log.all<event::started>().empty());
+        co_await tasks.join();
+
+        session& second = world.start();
+        event_log later = world.log(second.add(info, world.leeching("copy")));
+        const auto started = co_await later.until<event::started>();
+        CHECK(started.have == info.total_size);
+    });
+}
+
 TEST_CASE("after a stop in good order the next session fetches only what is missing") {
     run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
         const shared_content content = world.make_content(piece_count * piece_length);
