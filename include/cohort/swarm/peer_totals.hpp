@@ -23,9 +23,12 @@ struct peer_total {
     bool unchokes_us = false;  ///< now
 };
 
-/// Remembers the latest 1,000 peers that left.
+/// Remembers the latest 1,000 peers that left, and gives out the keys: through all lives of a torrent's swarm no two
+/// peers have the same.
 class totals_by_peer {
 public:
+    peer_key next_key() { return next_key_++; }
+
     void gone(const peer& p) {
         const endpoint name = p.listens_at.value_or(p.address);
         departed_[p.key] = {{name, p.client, p.download.total(), p.upload.total()}, culprit_name(p)};
@@ -76,6 +79,7 @@ private:
     };
 
     std::map<peer_key, departed> departed_;
+    peer_key next_key_ = 1;
 };
 
 }  // namespace cohort

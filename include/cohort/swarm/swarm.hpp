@@ -80,7 +80,7 @@ public:
     /// A peer whose handshake is over, to converse() with.
     std::unique_ptr<peer> meet(std::unique_ptr<peer_connection> link, const handshake& theirs, bool incoming) {
         link->begin(info_->layout(), theirs.fast);
-        return std::make_unique<peer>(next_key_++, std::move(link), theirs, incoming, net_.now());
+        return std::make_unique<peer>(totals_.next_key(), std::move(link), theirs, incoming, net_.now());
     }
 
     /// Talks with a peer until one side has enough. Completes with the reason; throws nothing but bugs. Cancelling ends
@@ -172,7 +172,6 @@ private:
     bool broken_ = false;
     totals_by_peer& totals_;
     culprits culprits_;
-    peer_key next_key_ = 1;
     time_point next_rechoke_{};
     std::uint64_t ticks_ = 0;
 };

@@ -67,6 +67,28 @@ TEST_CASE("a paused torrent leaves the swarm, and goes on where it was") {
     });
 }
 
+TEST_CASE("what a peer gave before a pause is not forgotten for one that comes after it") {
+    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+        const shared_content content = world.make_content(piece_count * piece_length);
+        session& taker = world.start();
+        const auto leeched = taker.add(content.info, world.leeching("copy"));
+        event_log log = world.log(leeched);
+        co_await log.until<event::started>();
+        const auto before = co_await source_of(world, taker, content, first_half);
+        co_await pieces_verified(log, first_half);
+        leeched->pause();
+        co_await log.until<event::paused>();
+        leeched->resume();
+        co_await log.until<event::started>();
+        const auto after = co_await source_of(world, taker, content, piece_count);
+        co_await log.until<event::completed>();
+        co_await log.until<event::peer_disconnected>();
+        const std::vector<peer_total> peers = leeched->peers();
+        CHECK(peers.size() == 2);
+        for (const peer_total& one : peers) CHECK(one.downloaded == first_half * piece_length);
+    });
+}
+
 TEST_CASE("pausing and resuming at once changes nothing, and a torrent may be stopped while paused") {
     run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
         const shared_content content = world.make_content(piece_count * piece_length);
