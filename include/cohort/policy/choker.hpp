@@ -57,11 +57,12 @@ public:
             take(interested, options_.unchoke_slots + options_.optimistic_slots, out,
                  [&](const auto& a, const auto& b) { return deserves_turn(a, b, now); });
         } else {
-            // A snubbed peer may have a slot by luck only (BEP 3, anti-snubbing).
-            const auto snubbed = std::stable_partition(interested.begin(), interested.end(),
-                                                       [](const choke_candidate* peer) { return !peer->snubbed; });
-            std::vector<const choke_candidate*> others(snubbed, interested.end());
-            interested.erase(snubbed, interested.end());
+            // A snubbed peer may have a slot by luck only (BEP 3, anti-snubbing), and so may one that gives nothing.
+            const auto unearned = std::stable_partition(
+                interested.begin(), interested.end(),
+                [](const choke_candidate* peer) { return !peer->snubbed && peer->download_rate > 0; });
+            std::vector<const choke_candidate*> others(unearned, interested.end());
+            interested.erase(unearned, interested.end());
             take(interested, options_.unchoke_slots, out, gives_more);
             others.insert(others.end(), interested.begin(), interested.end());
             // Slots that nobody earned go by luck as well: a swarm of strangers has to begin somewhere.

@@ -82,6 +82,32 @@ TEST_CASE("a slot that nobody earned is given by luck") {
     CHECK(rechoke(c, {}, false, start, random).empty());
 }
 
+TEST_CASE("where nobody gives anything the slots go round, and whoever begins to give keeps one") {
+    choker c({.unchoke_slots = 3, .optimistic_slots = 1});
+    random_engine random(1);
+    std::vector<choke_candidate> peers;
+    for (peer_key k = 0; k < 12; ++k) {
+        peers.push_back(peer(k));
+        peers.back().connected_since += k * 1s;
+    }
+    std::map<peer_key, int> turns;
+    for (int i = 0; i < 360; ++i) {
+        const time_point now = start + i * 10s;
+        if (i == 180) peers[7].download_rate = 1;
+        const auto got = rechoke(c, peers, false, now, random);
+        CHECK(got.size() == 4);
+        CHECK((i < 180 || got.contains(7)));
+        apply(peers, got, now);
+        for (const peer_key k : got) ++turns[k];
+    }
+    // 720 slots for twelve, then 540 for eleven.
+    for (peer_key k = 0; k < 12; ++k) {
+        if (k == 7) continue;
+        CHECK(turns[k] >= 90);
+        CHECK(turns[k] <= 130);
+    }
+}
+
 TEST_CASE("luck lasts thirty seconds, and then goes to somebody else") {
     choker c({.unchoke_slots = 1, .optimistic_slots = 1});
     random_engine random(1);
