@@ -26,7 +26,8 @@ public:
         asio::steady_timer timer(executor());
         const sleeper entry(sleepers_, timer);
         do {
-            timer.expires_at(deadline - ahead_);
+            // Not at a point in time: that of a simulated host is no time of the timer's clock.
+            timer.expires_after(deadline - now());
             co_await timer.async_wait(as_result);
             const asio::cancellation_state state = co_await asio::this_coro::cancellation_state;
             if (state.cancelled() != asio::cancellation_type::none) throw_cancelled();
