@@ -27,8 +27,7 @@ namespace cohort {
 struct announcer_options {
     bool enabled = true;
     std::vector<std::string> more_trackers;  ///< in addition to the torrent's own, as a tier before them
-    /// Whatever a tracker wishes, announces are at least this far apart (adversary A39); but the first ones after a
-    /// start may come sooner if the tracker asks for that, as nobody may know any peer yet.
+    /// Whatever a tracker that answered wishes, we come back no sooner (adversary A39), except to tell of a completion.
     duration least_interval = 60s;
     duration default_interval = 30min;  ///< where the tracker does not say
     duration first_retry = 5s;          ///< after a round in which no tracker answered; doubled each time ...

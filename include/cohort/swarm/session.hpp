@@ -47,7 +47,8 @@ public:
     std::uint16_t port() const { return listeners_.empty() ? 0 : listeners_.front()->local_endpoint().port; }
     const peer_id& id() const { return id_; }
 
-    /// Begins with a torrent; it runs while run() does. Throws errc::duplicate_torrent if the session has it.
+    /// Begins with a torrent, which runs from now on; but nobody who dials is let in before run(). Throws
+    /// errc::duplicate_torrent if the session has it.
     std::shared_ptr<torrent> add(metainfo info, torrent_options options);
 
     /// The torrent with that info-hash, or null.

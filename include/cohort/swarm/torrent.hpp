@@ -38,10 +38,7 @@ public:
 
     const metainfo& info() const { return *info_; }
     torrent_status status() const;
-    std::vector<peer_total> peers() const {
-        static const peer_table nobody;
-        return totals_.list(swarm_ ? swarm_->peers() : nobody);
-    }
+    std::vector<peer_total> peers() const { return totals_.list(swarm_->peers()); }
 
     /// Completes with the next thing that happens; the last is event::stopped. At most 1,024 wait for a reader, then
     /// the oldest are dropped.
