@@ -107,13 +107,16 @@ inline asio::awaitable<http_exchange> begin_http(network& net, const http_questi
     co_return out;
 }
 
-/// Reads the answer; interim ones (1xx) are passed over.
+/// Interim answers (1xx) to one request; who sends more of them never comes to the point.
+inline constexpr int max_interim_answers = 8;
+
+/// Reads the answer; interim ones are passed over.
 inline asio::awaitable<http_response> read_http_response(http_exchange& from, const http_limits& limits,
                                                          bool head_only) {
     byte_vector buffer = std::move(from.received);
     std::size_t filled = buffer.size();
     bool ended = buffer.empty();
-    for (;;) {
+    for (int interim = 0; interim <= max_interim_answers; ++interim) {
         http_response response;
         http_reader<http_response> reader(response, limits);
         if (head_only) reader.expect_no_body();
@@ -138,6 +141,7 @@ inline asio::awaitable<http_response> read_http_response(http_exchange& from, co
         }
         if (response.status >= 200 || response.status == 101) co_return response;
     }
+    raise(errc::http_malformed, "only interim answers");
 }
 
 inline asio::awaitable<http_response> http_ask(network& net, http_question what, url at,

@@ -19,13 +19,18 @@ public:
     /// Takes over a socket that is connected to `remote`. It should have no_delay set.
     tcp_stream(asio::ip::tcp::socket socket, const endpoint& remote) : socket_(std::move(socket)), remote_(remote) {}
 
-    asio::awaitable<void> readable() override { return wait(asio::ip::tcp::socket::wait_read); }
+    asio::awaitable<void> readable() override { return wait_to_read(); }
 
+    /// Others have their turn now and then, however fast the bytes come.
     asio::awaitable<std::size_t> read_some(byte_span into) override {
+        if (reads_in_turn_ >= most_in_turn) co_await wait_to_read();
         for (;;) {
             const ssize_t got = ::recv(socket_.native_handle(), into.data(), into.size(), MSG_DONTWAIT);
-            if (got >= 0) co_return static_cast<std::size_t>(got);
-            if (would_wait()) co_await wait(asio::ip::tcp::socket::wait_read);
+            if (got >= 0) {
+                ++reads_in_turn_;
+                co_return static_cast<std::size_t>(got);
+            }
+            if (would_wait()) co_await wait_to_read();
         }
     }
 
@@ -72,9 +77,17 @@ private:
     /// Read of files at once: enough to make system calls cheap, little enough to be sent out of the cache.
     static constexpr std::size_t least_read = 16 * 1024;
     static constexpr std::size_t most_read = 128 * 1024;
+    /// Reads without a wait between them. A loop that reads and answers returns to the executor nowhere else, as long
+    /// as the other side is fast enough; so a stranger could keep everybody else, and all deadlines, from running.
+    static constexpr int most_in_turn = 16;
 
     asio::awaitable<void> wait(asio::ip::tcp::socket::wait_type what) {
         co_await socket_.async_wait(what, asio::use_awaitable);
+    }
+
+    asio::awaitable<void> wait_to_read() {
+        reads_in_turn_ = 0;
+        return wait(asio::ip::tcp::socket::wait_read);
     }
 
     /// To be called right after a system call failed: whether it only would have waited. Throws if it is another
@@ -118,6 +131,7 @@ private:
     asio::ip::tcp::socket socket_;
     endpoint remote_;
     std::size_t read_size_ = least_read;
+    int reads_in_turn_ = 0;
 };
 
 }  // namespace cohort

@@ -80,6 +80,15 @@ TEST_CASE("interim answers are passed over") {
           "ok");
 }
 
+TEST_CASE("interim answers without end are none") {
+    std::string many;
+    for (int i = 0; i < 9; ++i) many += "HTTP/1.1 103 Early Hints\r\n\r\n";
+    script endless{.answers = {many}, .hang_up = false};
+    CHECK(get(endless).error == errc::http_malformed);
+    const std::string few = many.substr(0, many.size() / 9 * 8);
+    CHECK(get(few + "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").response.body == "ok");
+}
+
 TEST_CASE("a status other than 200 is an error with its number, unless it is asked for") {
     const fetched refused = get("HTTP/1.1 404 Gone fishing\r\nContent-Length: 2\r\n\r\nno");
     CHECK(refused.error == errc::http_status);

@@ -253,6 +253,47 @@ TEST_CASE("pipelined requests are answered in order, many in one write") {
     CHECK(writes <= 2);  // the requests may arrive in two parts
 }
 
+namespace {
+
+asio::awaitable<void> count_turns(network& net, int& turns) {
+    for (;; ++turns) co_await asio::post(net.executor(), asio::use_awaitable);
+}
+
+asio::awaitable<void> send_all(stream& link, std::string text) { co_await write_all(link, as_bytes(text)); }
+
+/// The most requests that were answered within one turn of the executor.
+asio::awaitable<void> flood(network& net, std::size_t& most) {
+    int turns = 0;
+    int turn = 0;
+    std::size_t run = 0;
+    const http_handler count = [&](http_request& request) {
+        run = turn == turns ? run + 1 : 1;
+        turn = turns;
+        most = std::max(most, run);
+        return echo(request);
+    };
+    http_server server(net, listen_all(net, {ip_address::loopback_v4()}, 0), count);
+    task_group tasks(net.executor());
+    tasks.spawn(server.run());
+    tasks.spawn(count_turns(net, turns));
+    auto link = co_await net.connect(server.local_endpoints().front());
+    std::string text;
+    for (int i = 0; i < 20'000; ++i) text += "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+    tasks.spawn(send_all(*link, text + last));
+    const std::string out = co_await read_to_end(*link);
+    CHECK(count_of(out, "HTTP/1.1 200") == 20'001);
+    tasks.cancel();
+    co_await tasks.join();
+}
+
+}  // namespace
+
+TEST_CASE("a client that asks without end does not keep others from their turns") {
+    std::size_t most = 0;
+    test::run([&](network& net) { return flood(net, most); });
+    CHECK(most < 3000);
+}
+
 TEST_CASE("a large body goes out behind the small ones that wait") {
     const std::string out = say("GET /a HTTP/1.1\r\nHost: h\r\n\r\nGET /big HTTP/1.1\r\nHost: h\r\n\r\n" + last);
     CHECK(count_of(out, "HTTP/1.1 200") == 3);

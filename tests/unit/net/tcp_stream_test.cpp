@@ -191,7 +191,30 @@ asio::awaitable<void> wait_until_readable(network& net) {
     CHECK(pair.first->local_endpoint() == pair.second->remote_endpoint());
 }
 
+asio::awaitable<void> count_turns(network& net, int& turns) {
+    for (;; ++turns) co_await asio::post(net.executor(), asio::use_awaitable);
+}
+
+asio::awaitable<void> read_what_is_there(network& net, int& turns) {
+    auto pair = co_await test::tcp_pair(net);
+    const byte_vector all(200);
+    co_await write_all(*pair.first, all);
+    co_await pair.second->readable();
+    task_group tasks(net.executor());
+    tasks.spawn(count_turns(net, turns));
+    byte_vector one(1);
+    for (std::size_t i = 0; i < all.size(); ++i) co_await read_exactly(*pair.second, one);
+    tasks.cancel();
+    co_await tasks.join();
+}
+
 }  // namespace
+
+TEST_CASE("others have their turns while the bytes come faster than they are read") {
+    int turns = 0;
+    test::run([&](network& net) { return read_what_is_there(net, turns); });
+    CHECK(turns >= 10);
+}
 
 TEST_CASE("a gathered write beyond the socket buffer arrives whole and in order") { test::run(&write_much); }
 
