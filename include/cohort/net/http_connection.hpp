@@ -61,11 +61,12 @@ struct http_connection {
         return out;
     }
 
-    /// An idle connection keeps little.
+    /// An idle connection, of which nothing is unread, keeps little. Assigning something empty would keep the memory.
     void release_memory() {
-        if (input.capacity() > small_buffer) input = {};
-        if (output.capacity() > small_buffer) output = {};
-        if (request.body.capacity() > small_buffer) request.body = {};
+        if (input.capacity() > small_buffer) byte_vector().swap(input);
+        if (output.capacity() > small_buffer) std::string().swap(output);
+        if (request.body.capacity() > small_buffer) std::string().swap(request.body);
+        input_begin = input_end = 0;
     }
 };
 

@@ -354,6 +354,47 @@ TEST_CASE("a kept connection is closed when nothing more is asked") {
 
 namespace {
 
+asio::awaitable<void> put_idle_ask(network& net, std::string& out) {
+    served here(net, {});
+    auto link = co_await net.connect(here.address());
+    byte_vector buffer(4096);
+    const std::array<std::string, 3> parts{
+        "PUT /a HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n", "xyz",
+        "GET /b HTTP/1.1\r\nHost: h\r\n\r\n"};
+    for (const std::string& part : parts) {
+        co_await write_all(*link, as_bytes(part));
+        const std::size_t got = co_await link->read_some(buffer);
+        out += as_text(byte_view(buffer).first(got));
+    }
+    co_await write_all(*link, as_bytes(last));
+    const std::string rest = co_await read_to_end(*link);
+    out += rest;
+    co_await here.stop();
+}
+
+}  // namespace
+
+TEST_CASE("a connection that idles after a body in a packet of its own is asked again") {
+    std::string out;
+    test::run([&](network& net) { return put_idle_ask(net, out); });
+    CHECK(count_of(out, "HTTP/1.1 200") == 3);
+    CHECK(out.find("PUT /a [xyz]") < out.find("GET /b"));
+    CHECK(out.ends_with("GET /last"));
+}
+
+TEST_CASE("an idle connection keeps little memory") {
+    detail::http_connection client;
+    client.input.resize(detail::http_connection::large_buffer);
+    client.input_begin = client.input_end = 70;
+    client.output.reserve(100'000);
+    client.request.body.reserve(100'000);
+    client.release_memory();
+    CHECK(client.unread().empty());
+    CHECK(client.input.capacity() + client.output.capacity() + client.request.body.capacity() < 100);
+}
+
+namespace {
+
 asio::awaitable<void> crowd(network& net, std::size_t& most) {
     http_server_options options;
     options.max_connections = 2;
