@@ -73,9 +73,18 @@ struct http_connection {
 /// The connections of a server, shared with their coroutines, which the executor's context may outlive the server to
 /// destroy.
 struct http_roster {
-    using entry = std::list<std::shared_ptr<http_connection>>::iterator;
+    struct visitor {
+        std::shared_ptr<http_connection> client;  ///< null: it speaks another protocol by now
+        ip_address network;                       ///< whence it came
+    };
+    using entry = std::list<visitor>::iterator;
 
     explicit http_roster(const asio::any_io_executor& executor) : changed(executor) {}
+
+    std::size_t count_from(const ip_address& network) const {
+        const auto is_from = [&](const visitor& one) { return one.network == network; };
+        return static_cast<std::size_t>(std::count_if(list.begin(), list.end(), is_from));
+    }
 
     /// Takes a connection off the roster, however its coroutine ends.
     struct registration {
@@ -88,7 +97,7 @@ struct http_roster {
         }
     };
 
-    std::list<std::shared_ptr<http_connection>> list;  ///< null: one that speaks another protocol by now
+    std::list<visitor> list;
     wakeup changed;
 };
 

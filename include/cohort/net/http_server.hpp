@@ -29,6 +29,9 @@ struct http_server_options {
     duration idle_timeout = 60s;         ///< between two requests
     duration write_timeout = 60s;        ///< for the client to take what was answered
     std::size_t max_connections = 1000;  ///< further ones wait in the system's queue
+    /// Of one address, or of one IPv6 network (/64): further ones are closed. This machine has no such limit; more is
+    /// wanted behind a proxy on another.
+    std::size_t max_of_one_network = 64;
     /// Told of every exception of the handler, and of an upgrade's that is not a std::system_error.
     std::function<void(const http_request&, const std::string& what)> on_handler_error = nullptr;
 };
@@ -71,22 +74,29 @@ private:
     static constexpr std::size_t large_buffer = connection::large_buffer;
 
     asio::awaitable<void> accept_from(listener& door) {
+        bool short_of_memory = false;
         for (;;) {
-            while (connections() >= options_.max_connections) co_await clients_->changed.wait();
-            auto link = co_await door.accept();
             try {
+                if (short_of_memory) co_await net_.sleep_for(100ms);
+                short_of_memory = false;
+                while (connections() >= options_.max_connections) co_await clients_->changed.wait();
+                auto link = co_await door.accept();
                 receive(std::move(link));
             } catch (const std::bad_alloc&) {
-                // That one finds its connection closed.
+                short_of_memory = true;  // who was at the door finds the connection closed
             }
         }
     }
 
+    /// Nobody takes all places alone.
     void receive(std::unique_ptr<stream> link) {
+        const ip_address address = link->remote_endpoint().address;
+        const ip_address from = address.network();
+        if (!address.is_loopback() && clients_->count_from(from) >= options_.max_of_one_network) return;
         const auto client = std::make_shared<connection>();
         client->link = std::move(link);
         client->deadline = net_.now() + options_.header_timeout;
-        const roster::entry entry = clients_->list.insert(clients_->list.end(), client);
+        const roster::entry entry = clients_->list.insert(clients_->list.end(), {client, from});
         clients_->changed.notify();
         try {
             tasks_.admit(serve(entry));
@@ -106,7 +116,7 @@ private:
             co_await net_.sleep_for(shortest / 8);
             const time_point now = net_.now();
             for (auto next = clients_->list.begin(); next != clients_->list.end();) {
-                const std::shared_ptr<connection> client = *next++;
+                const std::shared_ptr<connection> client = (next++)->client;
                 if (client && now >= client->deadline) expire(client);
             }
         }
@@ -137,7 +147,7 @@ private:
 
     asio::awaitable<void> serve(roster::entry entry) {
         const roster::registration registered{clients_, entry};
-        std::shared_ptr<connection> client = *entry;
+        std::shared_ptr<connection> client = entry->client;
         std::string method;
         std::string target;
         std::string what;
@@ -148,7 +158,7 @@ private:
                 target = client->request.target;
                 auto talk = begin_talk(*client, upgrade);
                 client.reset();
-                entry->reset();  // its place on the roster stays, what it held of memory goes
+                entry->client.reset();  // its place on the roster stays, what it held of memory goes
                 co_await std::move(talk);
             }
         } catch (const std::system_error&) {

@@ -4,7 +4,9 @@
 #include <cohort/net/http_server.hpp>
 #include <cohort/net/listen_all.hpp>
 
+#include "support/eventually.hpp"
 #include "support/net.hpp"
+#include "support/placed_network.hpp"
 #include "support/run.hpp"
 
 namespace http_server_test {
@@ -424,6 +426,83 @@ TEST_CASE("beyond the limit, connections wait until others have gone") {
     test::run([&](network& net) { return crowd(net, most); });
     CHECK(most == 2);
 }
+
+namespace {
+
+asio::awaitable<void> crowd_of_one(network& net) {
+    test::placed_network home(net, 9);
+    test::placed_network rude(net, 5);
+    test::placed_network polite(net, 6);
+    http_server_options options;
+    options.max_of_one_network = 2;
+    options.max_connections = 4;
+    served here(home, std::move(options));
+    std::vector<std::unique_ptr<stream>> silent;
+    for (int i = 0; i < 4; ++i) {
+        auto link = co_await rude.connect(here.address());
+        silent.push_back(std::move(link));
+    }
+    for (std::size_t i = 2; i < silent.size(); ++i) {
+        const std::string nothing = co_await read_to_end(*silent[i]);
+        CHECK(nothing.empty());
+    }
+    CHECK(here.server.connections() == 2);
+    auto link = co_await polite.connect(here.address());
+    co_await write_all(*link, as_bytes(last));
+    const std::string answer = co_await read_to_end(*link);
+    CHECK(answer.ends_with("GET /last"));
+
+    // A place that becomes free may be taken by the same.
+    silent[0]->close();
+    const auto gone = [&] { return here.server.connections() == 1; };
+    co_await test::eventually(net, gone);
+    link = co_await rude.connect(here.address());
+    co_await write_all(*link, as_bytes(last));
+    const std::string again = co_await read_to_end(*link);
+    CHECK(again.ends_with("GET /last"));
+    co_await here.stop();
+}
+
+/// Has no memory for the first connection.
+class poor_listener final : public listener {
+public:
+    explicit poor_listener(std::unique_ptr<listener> inner) : inner_(std::move(inner)) {}
+
+    asio::awaitable<std::unique_ptr<stream>> accept() override {
+        auto link = co_await inner_->accept();
+        if (++accepted_ == 1) throw std::bad_alloc();
+        co_return link;
+    }
+    endpoint local_endpoint() const override { return inner_->local_endpoint(); }
+    void close() noexcept override { inner_->close(); }
+
+private:
+    std::unique_ptr<listener> inner_;
+    int accepted_ = 0;
+};
+
+asio::awaitable<void> accept_in_poverty(network& net) {
+    std::vector<std::unique_ptr<listener>> doors;
+    doors.push_back(std::make_unique<poor_listener>(net.listen({ip_address::loopback_v4(), 0})));
+    http_server server(net, std::move(doors), echo);
+    task_group tasks(net.executor());
+    tasks.spawn(server.run());
+    auto first = co_await net.connect(server.local_endpoints().front());
+    const std::string nothing = co_await read_to_end(*first);
+    CHECK(nothing.empty());
+    auto second = co_await net.connect(server.local_endpoints().front());
+    co_await write_all(*second, as_bytes(last));
+    const std::string answer = co_await read_to_end(*second);
+    CHECK(answer.ends_with("GET /last"));
+    tasks.cancel();
+    co_await tasks.join();
+}
+
+}  // namespace
+
+TEST_CASE("one address does not get all places, and loses no place that it leaves") { test::run(&crowd_of_one); }
+
+TEST_CASE("a connection for which there is no memory is no reason to serve no other") { test::run(&accept_in_poverty); }
 
 namespace {
 
