@@ -1,14 +1,22 @@
 // The machine's own network, clock and randomness.
 #pragma once
 
+#include <algorithm>
+#include <cerrno>
+#include <initializer_list>
+#include <memory>
+#include <new>
 #include <random>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include <cohort/core/error.hpp>
 #include <cohort/net/asio_address.hpp>
 #include <cohort/net/network.hpp>
 #include <cohort/net/tcp_stream.hpp>
 #include <cohort/net/udp_socket.hpp>
+#include <cohort/net/wakeup.hpp>
 
 #include <asio/ip/tcp.hpp>
 #include <asio/ip/v6_only.hpp>
@@ -16,6 +24,24 @@
 namespace cohort {
 
 namespace detail {
+
+/// What is wrong when accept() fails.
+enum class accept_failure {
+    listener,    ///< it will accept no more
+    connection,  ///< of the one that came: errors of its network that wait already are told in its place (accept(2))
+    shortage     ///< of descriptors or memory, or something that may pass like one
+};
+
+inline accept_failure judge_accept(const std::error_code& error) {
+    const auto is_any_of = [&](std::initializer_list<int> numbers) {
+        return error.category() == std::system_category() &&
+               std::find(numbers.begin(), numbers.end(), error.value()) != numbers.end();
+    };
+    if (is_cancellation(error) || is_any_of({EBADF, EINVAL, ENOTSOCK})) return accept_failure::listener;
+    const bool passing = is_any_of({ECONNABORTED, ECONNRESET, EINTR, EAGAIN, EPROTO, ENETDOWN, ENOPROTOOPT, EHOSTDOWN,
+                                    EHOSTUNREACH, EOPNOTSUPP, ENETUNREACH, ETIMEDOUT, EPERM});
+    return passing ? accept_failure::connection : accept_failure::shortage;
+}
 
 class tcp_listener final : public listener {
 public:
@@ -35,14 +61,18 @@ public:
     asio::awaitable<std::unique_ptr<stream>> accept() override {
         for (;;) {
             if (!acceptor_.is_open()) throw_cancelled();
-            asio::ip::tcp::endpoint from;
-            auto result = co_await acceptor_.async_accept(from, as_result);
-            auto& [error, socket] = result;
-            if (!error) co_return std::make_unique<tcp_stream>(std::move(socket), from_asio(from));
-            if (error == asio::error::connection_aborted) continue;
-            const std::error_code reason = standard_error(error);
-            if (reason != std::errc::too_many_files_open && reason != std::errc::too_many_files_open_in_system)
-                throw std::system_error(reason);
+            try {
+                asio::ip::tcp::endpoint from;
+                auto result = co_await acceptor_.async_accept(from, as_result);
+                auto& [error, socket] = result;
+                if (!error) co_return std::make_unique<tcp_stream>(std::move(socket), from_asio(from));
+                const std::error_code reason = standard_error(error);
+                const accept_failure failure = judge_accept(reason);
+                if (failure == accept_failure::listener) throw std::system_error(reason);
+                if (failure == accept_failure::connection) continue;  // others had their turn before the failure came
+            } catch (const std::bad_alloc&) {
+                // A shortage like the others.
+            }
             // The system tells nobody when a descriptor becomes free.
             pause_.expires_after(100ms);
             co_await pause_.async_wait(asio::use_awaitable);

@@ -247,6 +247,16 @@ TEST_CASE("both families share a port, and a taken one is named") { test::run(&s
 
 TEST_CASE("running out of descriptors is waited out") { test::run(&starve_accept); }
 
+TEST_CASE("only what is wrong with the listener itself ends it") {
+    using detail::accept_failure;
+    const auto judge = [](int number) { return detail::judge_accept({number, std::system_category()}); };
+    for (const int number : {EBADF, EINVAL, ENOTSOCK}) CHECK(judge(number) == accept_failure::listener);
+    for (const int number : {ECONNABORTED, EPROTO, ENETDOWN, ENETUNREACH, EHOSTDOWN, EHOSTUNREACH, ENOPROTOOPT})
+        CHECK(judge(number) == accept_failure::connection);
+    for (const int number : {EMFILE, ENFILE, ENOBUFS, ENOMEM}) CHECK(judge(number) == accept_failure::shortage);
+    CHECK(detail::judge_accept(asio::error::operation_aborted) == accept_failure::listener);
+}
+
 TEST_CASE("datagrams arrive with their sender, cut to the buffer") { test::run(&exchange_datagrams); }
 
 TEST_CASE("datagrams go and come many at once, in order, and one that cannot be sent is left out") {
