@@ -92,6 +92,28 @@ private:
     asio::steady_timer pause_;
 };
 
+/// A name that is being looked up. Whoever asks may leave; the answer, which nothing hurries, still finds this here.
+struct name_lookup {
+    explicit name_lookup(const asio::any_io_executor& executor) : resolver(executor), changed(executor) {}
+
+    static void begin(const std::shared_ptr<name_lookup>& self, const std::string& host) {
+        self->resolver.async_resolve(host, "", [self](const std::error_code& failure, const results& addresses) {
+            self->done = true;
+            self->error = failure;
+            self->found = addresses;
+            self->changed.notify();
+        });
+    }
+
+    using results = asio::ip::tcp::resolver::results_type;
+
+    asio::ip::tcp::resolver resolver;
+    wakeup changed;
+    bool done = false;
+    std::error_code error;
+    results found;
+};
+
 }  // namespace detail
 
 /// The real thing. `executor` belongs to an io_context that one thread runs.
@@ -126,22 +148,27 @@ public:
         return std::make_unique<detail::udp_socket>(executor_, at);
     }
 
+    /// One name is looked up at a time, by a thread of the io_context. Cancelling completes at once, but nothing ends
+    /// the look-up that is under way: later ones, the end of io_context::run() and its destructor wait for it.
     asio::awaitable<std::vector<ip_address>> resolve(std::string host) override {
         if (const auto literal = ip_address::parse(host)) {
             std::vector<ip_address> one{*literal};
             co_return one;
         }
-        asio::ip::tcp::resolver resolver(executor_);
-        const std::string service;
-        const auto result = co_await resolver.async_resolve(host, service, as_result);
-        const auto& [error, found] = result;
-        if (is_cancellation(error)) throw_cancelled();
+        const auto lookup = std::make_shared<detail::name_lookup>(executor_);
+        detail::name_lookup::begin(lookup, host);
+        try {
+            while (!lookup->done) co_await lookup->changed.wait();
+        } catch (...) {
+            lookup->resolver.cancel();
+            throw;
+        }
         std::vector<ip_address> addresses;
-        for (const auto& entry : found) {
+        for (const auto& entry : lookup->found) {
             const ip_address address = from_asio(entry.endpoint().address());
             if (std::find(addresses.begin(), addresses.end(), address) == addresses.end()) addresses.push_back(address);
         }
-        if (error || addresses.empty()) raise(errc::host_not_found, host);
+        if (lookup->error || addresses.empty()) raise(errc::host_not_found, host);
         co_return addresses;
     }
 

@@ -1,5 +1,11 @@
 #include <doctest/doctest.h>
 
+#include <condition_variable>
+#include <mutex>
+#include <string_view>
+
+#include <dlfcn.h>
+#include <netdb.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -8,12 +14,57 @@
 #include <cohort/net/task_group.hpp>
 #include <cohort/net/timeout.hpp>
 
+#include "support/eventually.hpp"
 #include "support/net.hpp"
 #include "support/run.hpp"
 
 namespace real_network_test {
 
 using namespace cohort;
+
+namespace {
+
+/// A name server that does not answer before it may.
+struct slow_name_server {
+    std::mutex guard;
+    std::condition_variable changed;
+    bool asked = false;
+    bool may_answer = false;
+
+    void wait() {
+        std::unique_lock lock(guard);
+        asked = true;
+        changed.wait_for(lock, 10s, [this] { return may_answer; });
+    }
+    bool is_asked() {
+        const std::lock_guard lock(guard);
+        return asked;
+    }
+    void answer() {
+        const std::lock_guard lock(guard);
+        may_answer = true;
+        changed.notify_all();
+    }
+};
+
+slow_name_server far_away;
+
+}  // namespace
+
+}  // namespace real_network_test
+
+/// Stands before the system's own: what is asked for one name waits.
+extern "C" int getaddrinfo(const char* node, const char* service, const addrinfo* hints, addrinfo** out) {
+    using function = int (*)(const char*, const char*, const addrinfo*, addrinfo**);
+    static const auto system_function = reinterpret_cast<function>(::dlsym(RTLD_NEXT, "getaddrinfo"));
+    if (node != nullptr && std::string_view(node) == "far-away.test") {
+        real_network_test::far_away.wait();
+        return EAI_AGAIN;
+    }
+    return system_function(node, service, hints, out);
+}
+
+namespace real_network_test {
 
 namespace {
 
@@ -210,6 +261,18 @@ asio::awaitable<void> resolve_names(network& net) {
     CHECK(error == errc::host_not_found);
 }
 
+asio::awaitable<void> resolve_slowly(network& net, std::error_code& error, bool& answered) {
+    task_group tasks(net.executor());
+    tasks.spawn(test::store_error(error, net.resolve("far-away.test")));
+    co_await test::eventually(net, [] { return far_away.is_asked(); });
+    tasks.cancel();
+    co_await tasks.join();
+    answered = far_away.may_answer;
+    far_away.answer();
+    const auto later = co_await net.resolve("localhost");
+    CHECK(!later.empty());
+}
+
 asio::awaitable<void> sleep_and_cancel(network& net) {
     const time_point start = net.now();
     co_await net.sleep_for(10ms);
@@ -276,6 +339,14 @@ TEST_CASE("a pending receive ends by cancelling it or closing its socket") {
 }
 
 TEST_CASE("names and literals resolve, and unknown names fail as such") { test::run(&resolve_names); }
+
+TEST_CASE("whoever waits for a slow name server may leave") {
+    std::error_code error;
+    bool answered = true;
+    test::run([&](network& net) { return resolve_slowly(net, error, answered); });
+    CHECK(is_cancellation(error));
+    CHECK_FALSE(answered);
+}
 
 TEST_CASE("sleeping takes its time and can be cancelled") { test::run(&sleep_and_cancel); }
 
