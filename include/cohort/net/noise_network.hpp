@@ -5,6 +5,7 @@
 #include <deque>
 #include <exception>
 #include <memory>
+#include <new>
 #include <set>
 #include <utility>
 
@@ -85,6 +86,22 @@ private:
         bool closed = false;
     };
 
+    /// A newcomer's place, from the door until it is known or turned away, however that ends.
+    class place {
+    public:
+        place(std::shared_ptr<state> where, ip_address from)
+            : shared_(std::move(where)), taken_(shared_->newcomers.insert(from)) {}
+        place(place&&) noexcept = default;
+        place& operator=(place&&) = delete;
+        ~place() {
+            if (shared_) shared_->newcomers.erase(taken_);
+        }
+
+    private:
+        std::shared_ptr<state> shared_;
+        std::multiset<ip_address>::iterator taken_;
+    };
+
     static asio::awaitable<void> greet_all(std::shared_ptr<state> shared) {
         const noise_network_options& options = shared->around->options;
         try {
@@ -97,16 +114,25 @@ private:
                 const bool crowded =
                     !address.is_loopback() && shared->newcomers.count(from) >= options.max_of_one_address;
                 if (crowded || shared->newcomers.size() >= options.max_handshakes) continue;
-                shared->newcomers.insert(from);
-                shared->tasks.spawn(greet(shared, std::move(link), from));
+                admit(shared, std::move(link), from);
             }
-        } catch (const std::system_error&) {
+        } catch (...) {
             shared->failure = std::current_exception();
         }
         shared->changed.notify();
     }
 
-    static asio::awaitable<void> greet(std::shared_ptr<state> shared, std::unique_ptr<stream> link, ip_address from) {
+    static void admit(const std::shared_ptr<state>& shared, std::unique_ptr<stream> link, const ip_address& from) {
+        try {
+            place taken(shared, from);
+            shared->tasks.admit(greet(shared, std::move(link), std::move(taken)));
+        } catch (const std::bad_alloc&) {
+            // That one finds its connection closed.
+        }
+    }
+
+    static asio::awaitable<void> greet(std::shared_ptr<state> shared, std::unique_ptr<stream> link, place taken) {
+        const place kept = std::move(taken);  // given back at the end of this, not with its frame
         const noise_surroundings& around = *shared->around;
         std::unique_ptr<stream> known;
         try {
@@ -115,12 +141,10 @@ private:
                 known = co_await noise_stream::as_responder(around.inner, std::move(link), around.self, around.allowed,
                                                             around.options.streams);
             }
-        } catch (const std::system_error&) {
+            if (known && !shared->closed) shared->ready.push_back(std::move(known));
+        } catch (...) {
             // Nobody waits for this connection but the stranger who made it.
         }
-        shared->newcomers.erase(shared->newcomers.find(from));
-        if (!known || shared->closed) co_return;
-        shared->ready.push_back(std::move(known));
         shared->changed.notify();
     }
 

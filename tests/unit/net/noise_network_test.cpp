@@ -325,6 +325,66 @@ asio::awaitable<void> fail_to_accept(network& net) {
     }
 }
 
+/// Fails at the first accept() in a way that no system does.
+class odd_network final : public test::forwarding_network {
+public:
+    using forwarding_network::forwarding_network;
+    std::unique_ptr<listener> listen(endpoint) override { return std::make_unique<odd_listener>(); }
+
+private:
+    class odd_listener final : public listener {
+    public:
+        asio::awaitable<std::unique_ptr<stream>> accept() override {
+            throw std::bad_alloc();
+            co_return nullptr;
+        }
+        endpoint local_endpoint() const override { return {}; }
+        void close() noexcept override {}
+    };
+};
+
+asio::awaitable<void> fail_oddly(network& net) {
+    odd_network odd(net);
+    const identity bob = somebody(2);
+    noise_network of_bob(odd, bob, {});
+    const auto door = of_bob.listen(endpoint{});
+    bool told = false;
+    try {
+        co_await with_timeout(net, 5s, door->accept());
+    } catch (const std::bad_alloc&) {
+        told = true;
+    } catch (const std::system_error& error) {
+        CHECK_MESSAGE(false, error.what());
+    }
+    CHECK(told);
+}
+
+/// Whoever judges the first who comes, fails.
+asio::awaitable<void> fail_to_judge(network& net) {
+    int asked = 0;
+    const identity ann = somebody(1);
+    const identity bob = somebody(2);
+    const noise_network::predicate judge = [&asked](const identity_key&) {
+        if (++asked == 1) throw std::runtime_error("no opinion");
+        return true;
+    };
+    noise_network_options options;
+    options.max_handshakes = 1;
+    noise_network of_ann(net, ann, three_people::only(bob.key()));
+    noise_network of_bob(net, bob, judge, options);
+    const std::unique_ptr<listener> door = of_bob.listen(endpoint{ip_address::loopback_v4(), 0});
+    link b;
+    task_group tasks(net.executor());
+    tasks.spawn(test::store(b, door->accept()));
+    link a = co_await of_ann.connect(door->local_endpoint());
+    byte_vector buffer(1);
+    std::error_code ended;
+    co_await test::store_error(ended, a->read_some(buffer));
+    a = co_await of_ann.connect(door->local_endpoint());
+    co_await with_timeout(net, 5s, tasks.join());
+    co_await check_linked(*a, *b);
+}
+
 asio::awaitable<void> delegate(network& net) {
     three_people all(net);
     CHECK(&all.of_ann.random() == &all.clock.random());
@@ -365,7 +425,14 @@ TEST_CASE("closing or destroying a listener ends its accept and lets go of those
 
 TEST_CASE("a cancelled accept loses no connection") { test::run(&cancel_accept); }
 
-TEST_CASE("what ends the inner listener is told to who accepts") { test::run(&fail_to_accept); }
+TEST_CASE("what ends the inner listener is told to who accepts") {
+    test::run(&fail_to_accept);
+    test::run(&fail_oddly);
+}
+
+TEST_CASE("whatever happens while one is greeted, its place is free afterwards and others are greeted") {
+    test::run(&fail_to_judge);
+}
 
 TEST_CASE("time, randomness, names and datagrams are those of the inner network") { test::run(&delegate); }
 
