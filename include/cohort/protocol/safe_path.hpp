@@ -40,12 +40,13 @@ struct new_path {
 /// Costs O(n log n) whatever the names.
 std::vector<new_path> distinct_paths(std::span<const std::string* const> paths);
 
-/// Control characters, and characters that reorder text, break lines or are not seen (joiners stay: scripts and emoji
-/// need them).
+/// Control characters, and characters that reorder text, break lines or are not seen (joiners and emoji's variation
+/// selectors stay: without them scripts and emoji are others).
 constexpr bool is_deceptive(char32_t c) {
     constexpr std::pair<char32_t, char32_t> ranges[] = {
-        {0x00, 0x1f},     {0x7f, 0x9f},     {0x061c, 0x061c}, {0x200b, 0x200b}, {0x200e, 0x200f},
-        {0x2028, 0x202e}, {0x2060, 0x206f}, {0xfeff, 0xfeff}, {0xfff9, 0xfffb},
+        {0x00, 0x1f},     {0x7f, 0x9f},     {0xad, 0xad},     {0x034f, 0x034f}, {0x061c, 0x061c},   {0x115f, 0x1160},
+        {0x17b4, 0x17b5}, {0x180b, 0x180f}, {0x200b, 0x200b}, {0x200e, 0x200f}, {0x2028, 0x202e},   {0x2060, 0x206f},
+        {0x3164, 0x3164}, {0xfeff, 0xfeff}, {0xffa0, 0xffa0}, {0xfff9, 0xfffb}, {0xe0000, 0xe0fff},
     };
     for (const auto& [first, last] : ranges) {
         if (c >= first && c <= last) return true;

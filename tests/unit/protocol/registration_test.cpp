@@ -66,6 +66,9 @@ TEST_CASE("names are visible text without '/' and without white space at the end
                             "\xc2\x85",
                             "a\xe2\x80\xae-",
                             "\xe2\x80\x8b",
+                            "al\xc2\xadice",
+                            "\xe3\x85\xa4",
+                            "alice\xf3\xa0\x80\xa0",
                             "\xc2\xa0x",
                             "x\xe3\x80\x80",
                             "\xef\xbf\xbd"})
