@@ -88,7 +88,8 @@ private:
 
     /// What one destination did with an earlier datagram.
     static bool is_old_news(const std::error_code& error) {
-        return error == asio::error::connection_refused || error == asio::error::connection_reset;
+        const std::error_code reason = standard_error(error);
+        return reason == std::errc::connection_refused || reason == std::errc::connection_reset;
     }
 
     /// To be called right after a system call failed: waits if it only would have waited, throws what is serious.

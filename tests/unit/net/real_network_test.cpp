@@ -6,7 +6,9 @@
 
 #include <dlfcn.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cohort/net/listen_all.hpp>
@@ -232,6 +234,36 @@ asio::awaitable<void> survive_refusal(network& net) {
 
 asio::awaitable<void> receive_one(datagram_socket& from, byte_span into) { co_await from.receive(into); }
 
+/// The descriptor of this process that is bound to the port.
+int descriptor_at(std::uint16_t port) {
+    for (int one = 0; one < 1024; ++one) {
+        sockaddr_in at{};
+        socklen_t size = sizeof at;
+        if (::getsockname(one, reinterpret_cast<sockaddr*>(&at), &size) == 0 && at.sin_port == htons(port)) return one;
+    }
+    return -1;
+}
+
+/// The same where the system tells of refusals, as it does for some sockets.
+asio::awaitable<void> survive_news(network& net, bool many) {
+    auto a = net.bind_udp({ip_address::loopback_v4(), 0});
+    auto b = net.bind_udp({ip_address::loopback_v4(), 0});
+    auto nobody = net.bind_udp({ip_address::loopback_v4(), 0});
+    const endpoint gone = nobody->local_endpoint();
+    nobody.reset();
+    const int yes = 1;
+    const int descriptor = descriptor_at(a->local_endpoint().port);
+    REQUIRE(::setsockopt(descriptor, IPPROTO_IP, IP_RECVERR, &yes, sizeof yes) == 0);
+    co_await a->send(gone, as_bytes("x"));
+    co_await b->send(a->local_endpoint(), as_bytes("z"));
+    datagram_batch batch(2, 10);
+    byte_vector buffer(10);
+    std::error_code error;
+    asio::awaitable<void> receiving = many ? a->receive_many(batch) : receive_one(*a, buffer);
+    co_await test::store_error(error, std::move(receiving));
+    CHECK_MESSAGE(!error, error.message());
+}
+
 asio::awaitable<void> end_receive(network& net, bool many, std::error_code& cancelled, std::error_code& closed) {
     auto socket = net.bind_udp({ip_address::loopback_v4(), 0});
     byte_vector buffer(10);
@@ -326,7 +358,10 @@ TEST_CASE("datagrams go and come many at once, in order, and one that cannot be 
     test::run(&exchange_batches);
 }
 
-TEST_CASE("a datagram that nobody takes disturbs no other") { test::run(&survive_refusal); }
+TEST_CASE("a datagram that nobody takes disturbs no other") {
+    test::run(&survive_refusal);
+    for (const bool many : {false, true}) test::run([=](network& net) { return survive_news(net, many); });
+}
 
 TEST_CASE("a pending receive ends by cancelling it or closing its socket") {
     for (const bool many : {false, true}) {
