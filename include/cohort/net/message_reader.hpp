@@ -5,6 +5,7 @@
 #include <cstring>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <cohort/net/stream.hpp>
@@ -17,7 +18,7 @@ namespace cohort {
 struct message_batch {
     std::span<const wire::message> messages;
     std::shared_ptr<const std::uint8_t[]> memory;
-    std::size_t bytes = 0;  ///< read from the stream for this batch
+    std::size_t bytes = 0;  ///< read from the stream since the batch before, what is kept of a next message included
 };
 
 /// Memory is bounded by what has arrived, not by what a length prefix claims: an idle connection holds no buffer, one
@@ -37,15 +38,14 @@ public:
     /// valid messages before the bad one were returned. Cancelling loses no byte.
     asio::awaitable<message_batch> receive() {
         if (messages_.capacity() > most_messages_kept) messages_ = std::vector<wire::message>();
-        message_batch batch = parse(buffer_after_rest(0), rest_.size(), 0);
+        message_batch batch = parse(buffer_after_rest(0), rest_.size());
         while (batch.messages.empty()) {
             if (failed_) raise(failed_);
             batch.memory = nullptr;  // who waits holds no buffer
             co_await link_.readable();
             if (rest_.size() >= long_message) {
                 co_await extend_rest();
-                if (wire::needed(rest_) <= rest_.size())
-                    batch = parse(buffer_after_rest(0), rest_.size(), rest_.size());
+                if (wire::needed(rest_) <= rest_.size()) batch = parse(buffer_after_rest(0), rest_.size());
                 continue;
             }
             const std::size_t kept = rest_.size();
@@ -53,9 +53,10 @@ public:
             const byte_span target(buffer.get() + kept, read_size_);
             const std::size_t got = co_await link_.read_some(target);
             if (got == 0) raise(errc::connection_closed);
-            batch = parse(buffer, kept + got, got);
+            batch = parse(buffer, kept + got);
             adapt(got);
         }
+        batch.bytes = std::exchange(since_batch_, 0);
         co_return batch;
     }
 
@@ -70,7 +71,9 @@ private:
     /// Room for more messages than this, after a flood of tiny ones, is given back.
     static constexpr std::size_t most_messages_kept = 1024;
 
+    /// To be called with the size of each read.
     void adapt(std::size_t got) {
+        since_batch_ += got;
         if (got == read_size_) read_size_ = std::min(read_size_ * 2, largest_read);
         if (got < read_size_ / 8) read_size_ = std::max(read_size_ / 2, smallest_read);
     }
@@ -99,7 +102,7 @@ private:
         return buffer;
     }
 
-    message_batch parse(const std::shared_ptr<std::uint8_t[]>& buffer, std::size_t size, std::size_t fresh) {
+    message_batch parse(const std::shared_ptr<std::uint8_t[]>& buffer, std::size_t size) {
         byte_view in(buffer.get(), size);
         messages_.clear();
         if (!failed_) {
@@ -110,12 +113,13 @@ private:
         } else {
             rest_.assign(in.begin(), in.end());
         }
-        return {messages_, buffer, fresh};
+        return {messages_, buffer};
     }
 
     stream& link_;
     wire::limits limits_;
     std::size_t read_size_ = smallest_read;
+    std::size_t since_batch_ = 0;  // bytes that were read
     byte_vector rest_;
     std::vector<wire::message> messages_;
     std::error_code failed_;

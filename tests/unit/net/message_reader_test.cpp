@@ -125,6 +125,30 @@ TEST_CASE("messages come whole when each byte comes alone") {
     });
 }
 
+TEST_CASE("each byte counts once, in the batch that it was read for or before") {
+    run([](network& net) -> asio::awaitable<void> {
+        const byte_vector payload = random_bytes(100'000);
+        byte_vector bytes = joined({wire::unchoke{}, wire::have{7}, wire::extended{9, payload}, wire::unchoke{}});
+        memory_stream link(net.executor());
+        message_reader reader(link);
+        // Most of these reads end no message; some of what is read of the long one extends it in place.
+        for (std::size_t at = 0; at < bytes.size();) {
+            const std::size_t size = std::min<std::size_t>(bytes.size() - at, at < 20 ? 2 : 3000);
+            link.put(byte_view(bytes).subspan(at, size));
+            at += size;
+        }
+        std::size_t messages = 0;
+        std::size_t counted = 0;
+        while (messages < 4) {
+            const message_batch batch = co_await reader.receive();
+            messages += batch.messages.size();
+            counted += batch.bytes;
+            if (messages == 1) CHECK(batch.bytes == 6);  // an unchoke is five bytes
+        }
+        CHECK(counted == bytes.size());
+    });
+}
+
 TEST_CASE("bytes that came with the handshake stand in front of the stream") {
     run([](network& net) -> asio::awaitable<void> {
         const mixed_messages mixed;
