@@ -124,7 +124,7 @@ public:
     asio::awaitable<block_data> request(block wanted);
 
     /// Completes with the next message that is not the answer to a request(). At most 64 wait; then the connection
-    /// is not read until one is taken. Requires run() to be active.
+    /// is not heard until one is taken, nor are answers to a request(). Requires run() to be active.
     asio::awaitable<peer_event> next_event();
 
 private:
@@ -253,8 +253,8 @@ inline asio::awaitable<void> peer_connection::read_loop() {
         for (const wire::message& message : batch.messages) {
             if (const std::error_code violation = state_.apply(message)) raise(violation);
             dispatch(message, batch);
+            while (events_.size() >= max_events) co_await incoming_.wait();
         }
-        while (events_.size() >= max_events) co_await incoming_.wait();
     }
 }
 

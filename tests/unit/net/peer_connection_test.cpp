@@ -575,6 +575,32 @@ TEST_CASE("events that nobody takes stop the reading, not the memory's bounds") 
     });
 }
 
+TEST_CASE("events that nobody takes stop the hearing in the middle of what was read at once") {
+    run([](network& net) -> asio::awaitable<void> {
+        auto link = std::make_unique<memory_stream>(net.executor());
+        memory_stream& carrier = *link;
+        peer_connection connection(net, std::move(link));
+        connection.begin(layout, false);
+        task_group tasks(net.executor());
+        outcome ran;
+        tasks.spawn(watch(ran, connection.run()));
+        byte_vector bytes;
+        for (int i = 0; i < 64; ++i) wire::append(bytes, wire::have{1});
+        wire::append(bytes, wire::unchoke{});
+        carrier.put(bytes);
+        carrier.put_end();
+        const auto read = [&] { return carrier.reads == 1; };
+        co_await eventually(net, read);
+        co_await take_turns(net, 20);
+        CHECK(connection.state().peer_choking);
+        for (int i = 0; i < 64; ++i) co_await connection.next_event();
+        const peer_event last = co_await connection.next_event();
+        CHECK(last.message == wire::message(wire::unchoke{}));
+        CHECK_FALSE(connection.state().peer_choking);
+        co_await tasks.join();
+    });
+}
+
 TEST_CASE("what is queued goes out while run() reads") {
     run([](network& net) -> asio::awaitable<void> {
         stream_pair pair = co_await tcp_pair(net);
