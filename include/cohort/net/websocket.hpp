@@ -19,7 +19,7 @@ namespace cohort {
 struct websocket_options {
     std::size_t max_message = websocket_message_max;  ///< bytes; a longer one ends the link with code 1009
     std::size_t max_queued = 1024 * 1024;             ///< bytes that wait to be sent; beyond it senders wait
-    duration send_timeout = 30s;                      ///< for the other side to take some of it: errc::queue_full
+    duration send_timeout = 30s;                      ///< for the other side to take the next 64 KiB: errc::queue_full
     duration ping_interval = 30s;  ///< of silence, after which we ask whether the other side is there
     int missed_pings = 2;          ///< and did not hear, an interval later: errc::timed_out
     duration close_timeout = 5s;   ///< for the closing handshake

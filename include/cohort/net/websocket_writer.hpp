@@ -95,7 +95,8 @@ public:
 
     std::size_t queued_bytes() const { return waiting_.size() + sending_.size() - sent_; }
 
-    /// Whether the stream has taken nothing since `moment`, though something waits for it.
+    /// Whether something waits for the stream, which has completed no write since `moment`: streams do not tell how
+    /// much of one they have taken.
     bool stalled_since(time_point moment) const { return !sending_.empty() && last_progress_ <= moment; }
 
     /// Gives back what a busy time took.
@@ -106,7 +107,8 @@ public:
     }
 
 private:
-    /// What one write hands to the stream: small enough that a slow reader's progress shows.
+    /// What one write hands to the stream: small enough that a slow reader's progress shows, if it is not slower than
+    /// one of them within the time that the link allows.
     static constexpr std::size_t largest_write = 64 * 1024;
     static constexpr std::size_t most_pong_bytes = 4 * 1024;
 

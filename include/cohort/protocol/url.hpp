@@ -23,7 +23,7 @@ namespace cohort {
 /// spaces, control characters, fragment and dot segments, beginning with '/'.
 struct url {
     std::string scheme{};    ///< "http", "https", "udp", "ws" or "wss"
-    std::string userinfo{};  ///< what stands before '@', still percent-encoded
+    std::string userinfo{};  ///< what stands before '@', still percent-encoded; no request of ours sends it
     std::string host{};      ///< a name, or an address without brackets
     std::uint16_t port = 0;  ///< the scheme's own where the text names none; never 0
     std::string target{};    ///< path and query
