@@ -107,10 +107,7 @@ inline asio::awaitable<http_exchange> begin_http(network& net, const http_questi
     co_return out;
 }
 
-/// Interim answers (1xx) to one request; who sends more of them never comes to the point.
-inline constexpr int max_interim_answers = 8;
-
-/// Reads the answer; interim ones are passed over.
+/// Reads the answer; interim ones (1xx) are passed over.
 inline asio::awaitable<http_response> read_http_response(http_exchange& from, const http_limits& limits,
                                                          bool head_only) {
     byte_vector buffer = std::move(from.received);

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <cohort/core/ascii.hpp>
@@ -40,6 +41,17 @@ public:
             if (equal_ignoring_case(one.name, name)) return one.value;
         }
         return std::nullopt;
+    }
+
+    /// Makes `value`, which is no view of these, that of the only field of that name.
+    void set(std::string_view name, std::string_view value) {
+        http_headers out;
+        for (std::size_t i = 0; i < entries_.size(); ++i) {
+            const field one = (*this)[i];
+            if (!equal_ignoring_case(one.name, name)) out.add(one.name, one.value);
+        }
+        out.add(name, value);
+        *this = std::move(out);
     }
 
     bool contains(std::string_view name) const { return find(name).has_value(); }
@@ -81,7 +93,7 @@ private:
 
 struct http_request {
     std::string method = "GET";
-    std::string target = "/";  ///< as sent: the path and, after '?', the query; not decoded
+    std::string target = "/";  ///< as sent: the path and, after '?', the query; not decoded. A server's has no host
     int version = 11;          ///< 10 or 11
     http_headers headers;
     std::string body;
@@ -172,6 +184,28 @@ inline std::string_view http_reason(int status) {
 
 namespace detail {
 
+/// Interim answers (1xx) to one request; who sends more of them never comes to the point.
+inline constexpr int max_interim_answers = 8;
+
+/// Turns a target that is a whole URL, as clients send it to a proxy and servers have to understand it, into a path;
+/// its authority replaces the Host (RFC 9112, 3.2.2). False if there is no such host: nobody may be it, and a name that
+/// looks like another with a password before it is none (RFC 9110, 4.2.4).
+inline bool to_origin_form(http_request& request) {
+    if (request.target.starts_with('/')) return true;
+    const std::string_view whole = request.target;
+    const std::size_t mark = whole.find("://");
+    const std::string_view scheme = whole.substr(0, mark == std::string_view::npos ? 0 : mark);
+    if (!equal_ignoring_case(scheme, "http") && !equal_ignoring_case(scheme, "https")) return true;
+    const std::string_view rest = whole.substr(mark + 3);
+    const std::string_view authority = rest.substr(0, rest.find_first_of("/?#"));
+    if (authority.empty() || authority.front() == ':' || authority.find('@') != std::string_view::npos) return false;
+    const std::string_view path = rest.substr(authority.size());
+    std::string target = path.starts_with('/') ? std::string(path) : "/" + std::string(path);
+    request.headers.set("Host", authority);
+    request.target = std::move(target);
+    return true;
+}
+
 inline bool is_http_token(std::string_view text) {
     const auto part_of_token = [](char c) {
         return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
@@ -218,7 +252,8 @@ inline void append_head(std::string& out, const http_response& response, bool ke
     if (response.status == 101)
         out.append("\r\n");
     else
-        out.append(keep_alive ? "Connection: keep-alive\r\n\r\n" : "Connection: close\r\n\r\n");
+        out.append(response.status == 426 ? "Connection: upgrade, " : "Connection: ")  // RFC 9110, 7.8 and 15.5.22
+            .append(keep_alive ? "keep-alive\r\n\r\n" : "close\r\n\r\n");
 }
 
 }  // namespace cohort

@@ -224,8 +224,9 @@ private:
     }
 
     /// What is well-formed and still not for us: returns the status to refuse with, or 0.
-    static int examine(const http_request& request) {
+    static int examine(http_request& request) {
         if (request.version == 11 && !request.headers.contains("Host")) return 400;  // RFC 9112, 3.2
+        if (!detail::to_origin_form(request)) return 400;
         const auto coding = request.headers.find("Transfer-Encoding");
         if (coding && !equal_ignoring_case(*coding, "chunked")) return 501;  // RFC 9112, 6.1
         return 0;
@@ -234,9 +235,9 @@ private:
     /// Waits for more of a request, after the answers to those before it are out. False: no more will come.
     asio::awaitable<bool> read_more(connection& client, const reader& request) {
         const bool in_body = request.is_header_done();
-        const bool awaits_continue = in_body && client.input_begin == client.input_end && client.request.body.empty() &&
-                                     client.now != phase::body && client.request.headers.contains("Expect");
-        if (awaits_continue) client.output += "HTTP/1.1 100 Continue\r\n\r\n";  // RFC 9110, 10.1.1
+        const bool awaits_body = in_body && client.input_begin == client.input_end && client.request.body.empty() &&
+                                 client.now != phase::body;
+        if (awaits_body && expects_continue(client.request)) client.output += "HTTP/1.1 100 Continue\r\n\r\n";
         if (!client.output.empty()) co_await flush(client, no_body);
         if (in_body) {
             enter(client, phase::body, options_.body_timeout);
@@ -251,6 +252,12 @@ private:
         const std::size_t got = co_await client.link->read_some(room);
         client.input_end += got;
         co_return got > 0 && !client.expired;
+    }
+
+    /// RFC 9110, 10.1.1.
+    static bool expects_continue(const http_request& request) {
+        const auto expected = request.headers.find("Expect");
+        return request.version == 11 && expected && equal_ignoring_case(*expected, "100-continue");
     }
 
     asio::awaitable<http_response> answer(http_request& request) {

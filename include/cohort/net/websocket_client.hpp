@@ -84,6 +84,37 @@ inline std::string agreed_protocol(const http_response& response, std::string_vi
     return std::string(*agreed);
 }
 
+/// Completes with the header of the answer; interim ones (1xx) are passed over. What came behind it is left in
+/// `buffer`.
+inline asio::awaitable<http_response> read_websocket_answer(stream& link, std::size_t max_header, byte_vector& buffer) {
+    const http_limits limits{.header = max_header, .body = std::uint64_t{1} << 40};  // no body is read
+    buffer.resize(4 * 1024);
+    std::size_t filled = 0;
+    for (int interim = 0; interim <= max_interim_answers; ++interim) {
+        http_response response;
+        http_reader<http_response> reader(response, limits);
+        for (;;) {
+            std::error_code ec;
+            byte_view in = byte_view(buffer).first(filled);
+            reader.put(in, ec);
+            if (ec && !reader.is_header_done()) raise(ec);
+            std::copy(in.begin(), in.end(), buffer.begin());
+            filled = in.size();
+            if (reader.is_header_done()) break;
+            if (filled == buffer.size()) buffer.resize(2 * buffer.size());
+            const byte_span room = byte_span(buffer).subspan(filled);
+            const std::size_t got = co_await link.read_some(room);
+            if (got == 0) raise(errc::connection_closed);
+            filled += got;
+        }
+        if (response.status >= 200 || response.status == 101) {
+            buffer.resize(filled);
+            co_return response;
+        }
+    }
+    raise(errc::http_malformed, "only interim answers");
+}
+
 inline asio::awaitable<std::unique_ptr<websocket>> open_websocket(network& net, std::unique_ptr<stream> link, url at,
                                                                   websocket_client_options options) {
     std::uint8_t random[websocket_key_size];
@@ -92,26 +123,9 @@ inline asio::awaitable<std::unique_ptr<websocket>> open_websocket(network& net, 
     const std::string head = websocket_request_head(at, key, options);
     co_await write_all(*link, as_bytes(head));
 
-    http_response response;
-    const http_limits limits{.header = options.max_header, .body = std::uint64_t{1} << 40};  // no body is read
-    http_reader<http_response> reader(response, limits);
-    byte_vector buffer(4 * 1024);
-    std::size_t filled = 0;
-    while (!reader.is_header_done()) {
-        if (filled == buffer.size()) buffer.resize(2 * buffer.size());
-        const byte_span room = byte_span(buffer).subspan(filled);
-        const std::size_t got = co_await link->read_some(room);
-        if (got == 0) raise(errc::connection_closed);
-        filled += got;
-        std::error_code ec;
-        byte_view in = byte_view(buffer).first(filled);
-        reader.put(in, ec);
-        if (ec && !reader.is_header_done()) raise(ec);
-        std::copy(in.begin(), in.end(), buffer.begin());
-        filled = in.size();
-    }
+    byte_vector early;
+    const http_response response = co_await read_websocket_answer(*link, options.max_header, early);
     std::string protocol = agreed_protocol(response, key, options);
-    const byte_view early = byte_view(buffer).first(filled);
     auto out = std::make_unique<websocket>(net, std::move(link), websocket_role::client, options.link, early);
     out->protocol = std::move(protocol);
     co_return out;

@@ -17,6 +17,10 @@ namespace {
 
 /// Says back what it was asked; some paths do more.
 asio::awaitable<http_response> echo(http_request& request) {
+    if (request.path() == "/host") {
+        const std::string hosts = request.headers.find_all("Host").value_or("none");
+        co_return make_http_response(200, "text/plain", request.target + " at " + hosts);
+    }
     if (request.path() == "/throw") throw std::runtime_error("secret words");
     if (request.path() == "/inject") {
         http_response out;
@@ -135,6 +139,22 @@ TEST_CASE("refusals have their status and end the connection") {
     CHECK(status("GET / HTTP/3.0\r\nHost: h") == 505);
 }
 
+TEST_CASE("a target that is a whole URL is a path at the URL's host, whatever the Host says") {
+    const auto ask = [](const std::string& target) {
+        const std::string answer = say("GET " + target + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        return status_of(answer) == 200 ? answer.substr(answer.find("\r\n\r\n") + 4) : answer.substr(9, 3);
+    };
+    CHECK(ask("/host") == "/host at localhost");
+    CHECK(ask("http://other.example:6969/host?a=b://c") == "/host?a=b://c at other.example:6969");
+    CHECK(ask("HTTPS://[::1]/host") == "/host at [::1]");
+    CHECK(ask("http://other.example") == "GET /");
+    CHECK(ask("http://other.example?a") == "GET /?a");
+    CHECK(ask("/x?http://host") == "GET /x?http://host");
+    for (const std::string wrong : {"http://", "http:///host", "http://:80/host", "http://localhost@evil.example/host"})
+        CHECK(ask(wrong) == "400");
+    CHECK(status_of(say("GET http://h/host HTTP/1.1\r\nConnection: close\r\n\r\n")) == 400);
+}
+
 TEST_CASE("ten thousand fields are refused before they are all kept") {
     std::string text = "GET / HTTP/1.1\r\nHost: h\r\n";
     for (int i = 0; i < 10'000; ++i) text += "X-" + std::to_string(i) + ": y\r\n";
@@ -170,6 +190,32 @@ TEST_CASE("an expected 100 comes before the body is sent") {
     test::run([&](network& net) { return put_after_100(net, seen); });
     CHECK(seen.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n"));
     CHECK(seen.ends_with("PUT /a [xyz]"));
+}
+
+namespace {
+
+/// Sends header and body apart; returns the answers.
+asio::awaitable<void> put_in_two_parts(network& net, std::string head, std::string& seen) {
+    served here(net, {});
+    auto link = co_await net.connect(here.address());
+    co_await write_all(*link, as_bytes(head));
+    co_await test::take_turns(net, 20);
+    co_await write_all(*link, as_bytes("xyz"));
+    seen = co_await read_to_end(*link);
+    co_await here.stop();
+}
+
+}  // namespace
+
+TEST_CASE("nobody hears 100 who does not know it or expects something else") {
+    for (const std::string head :
+         {"PUT /a HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n",
+          "PUT /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\nExpect: miracles\r\nContent-Length: 3\r\n\r\n"}) {
+        std::string seen;
+        test::run([&](network& net) { return put_in_two_parts(net, head, seen); });
+        CHECK(seen.starts_with("HTTP/1.1 200 OK\r\n"));
+        CHECK(seen.ends_with("PUT /a [xyz]"));
+    }
 }
 
 TEST_CASE("a handler's exception is a 500 that tells the client nothing, and the connection goes on") {

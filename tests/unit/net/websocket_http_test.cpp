@@ -191,6 +191,7 @@ TEST_CASE("a request that is none for a WebSocket gets an answer that says so, a
         CHECK(
             both.starts_with("HTTP/1.1 426 Upgrade Required\r\nContent-Type: text/plain\r\nUpgrade: websocket\r\n"
                              "Sec-WebSocket-Version: 13\r\n"));
+        CHECK(both.find("\r\nConnection: upgrade, keep-alive\r\n") != std::string::npos);
         CHECK(both.find("HTTP/1.1 404") != std::string::npos);
         std::string broken = request_head();
         replace_all(broken, "ZQ==", "");
@@ -292,6 +293,14 @@ TEST_CASE("an answer that is none to our request is refused") {
         why = co_await failure_of_answer(net, upgrade + "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
                                          options);
         CHECK(why == errc::websocket_malformed);
+        // An interim answer is not the final one, and neither is an endless row of them.
+        const std::string hints = "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n";
+        why = co_await failure_of_answer(net, hints + upgrade + "\r\n", options);
+        CHECK(why == errc::websocket_malformed);
+        std::string many;
+        for (int i = 0; i < 9; ++i) many += hints;
+        why = co_await failure_of_answer(net, many, options);
+        CHECK(why == errc::http_malformed);
         why = co_await failure_of_answer(net, "SSH-2.0-x\r\n\r\n", options);
         CHECK(why == errc::http_malformed);
         why = co_await failure_of_answer(net, "HTTP/1.1 101 Yes\r\nX: " + std::string(20'000, 'x'), options);

@@ -574,6 +574,25 @@ TEST_CASE("A46: requests meant for another host and those of foreign pages reach
     });
 }
 
+TEST_CASE("A46: a target that names another host is not answered, whatever the Host says") {
+    run_chat([](chat_fixture& world) -> asio::awaitable<void> {
+        chat_person& alice = world.start("alice");
+        served door(world.net, face_of(alice, world));
+        const std::string port = std::to_string(door.port);
+        const endpoint at{ip_address::loopback_v4(), door.port};
+        for (const std::string host : {"evil.example", "localhost"}) {
+            const std::string ask = "GET http://" + host + ":" + port + "/peers HTTP/1.1\r\nHost: localhost:" + port +
+                                    "\r\nConnection: close\r\n\r\n";
+            auto link = co_await world.net.connect(at);
+            co_await write_all(*link, as_bytes(ask));
+            byte_vector status(12);
+            co_await read_exactly(*link, status);
+            CHECK(as_text(status) == (host == "localhost" ? "HTTP/1.1 200" : "HTTP/1.1 421"));
+        }
+        co_await door.stop();
+    });
+}
+
 TEST_CASE("A46: with a token, nothing is answered without it") {
     run_chat([](chat_fixture& world) -> asio::awaitable<void> {
         chat_person& alice = world.start("alice");
