@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -77,13 +78,20 @@ public:
     void finish(piece_index piece, bool digests) { feed(hand_over({writer_of(piece), 0, {}, {}, 0, digests})); }
 
     /// Says that blocks of a piece will be sent next: has it read ahead and, where we never write, makes sure that
-    /// nobody changed its files since they were checked.
-    void about_to_serve(piece_index piece) {
-        start(piece, [files = files_, piece] {
+    /// nobody changed its files since they were checked. Once is enough for all who ask meanwhile. False while so many
+    /// are being prepared that the caller is to say it again with the next block: others choose how often the piece
+    /// changes, and writes and verdicts are behind these in the lanes.
+    bool about_to_serve(piece_index piece) {
+        if (prepared_.contains(piece)) return true;
+        if (prepared_.size() >= most_prepared) return false;
+        const auto prepare = [files = files_, piece] {
             const piece_layout& layout = files->layout();
             files->prefetch(layout.offset(piece), layout.piece_size(piece));
             if (files->read_only()) files->check_unchanged(layout.offset(piece), layout.piece_size(piece));
-        });
+        };
+        start(piece, prepare, [this, piece] { prepared_.erase(piece); });
+        prepared_.insert(piece);
+        return true;
     }
 
     /// The bytes of a block. Throws errc::stopped if the files are not what they should be: on_failure has been told;
@@ -136,6 +144,9 @@ private:
 
     /// What a lane takes at once, about: more would leave the processor's caches before it is hashed.
     static constexpr std::size_t batch_size = 4 * 1024 * 1024;
+
+    /// Pieces that are made ready to be sent at the same time.
+    static constexpr std::size_t most_prepared = 32;
 
     /// A run of blocks of one piece; or, without any, the end of the piece.
     struct piece_work {
@@ -297,6 +308,7 @@ private:
     wakeup changed_;
     std::map<piece_index, std::shared_ptr<piece_writer>> writers_;
     std::vector<lane> lanes_;
+    std::set<piece_index> prepared_;  // by jobs under way
     std::size_t bytes_under_way_ = 0;
     std::size_t jobs_under_way_ = 0;
     bool written_ = false;  // blocks, since the last sign_of_life()

@@ -98,7 +98,7 @@ struct peer {
     time_point choked_at{};
     std::uint64_t uploaded_since_unchoke = 0;
     std::uint32_t refused_requests = 0;  ///< that made no sense or came while choked
-    std::optional<piece_index> serving;  ///< the piece that the last block came from
+    std::optional<piece_index> serving;  ///< the piece that was made ready for it last
 
     // Liveness
     const time_point connected_at;

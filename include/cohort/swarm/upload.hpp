@@ -171,10 +171,7 @@ inline duration upload::fill(peer& to) {
 }
 
 inline void upload::queue_block(peer& to, const block& range) {
-    if (to.serving != range.piece) {
-        to.serving = range.piece;
-        content_->about_to_serve(range.piece);
-    }
+    if (to.serving != range.piece && content_->about_to_serve(range.piece)) to.serving = range.piece;
     const auto bytes = content_->block_to_send(range);
     to.connection->queue_block(range, bytes->data, bytes);
     uploaded_ += range.length;

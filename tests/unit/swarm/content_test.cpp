@@ -9,6 +9,7 @@
 
 #include "support/eventually.hpp"
 #include "support/faulty_disk.hpp"
+#include "support/gated_pool.hpp"
 #include "support/memory_stream.hpp"
 #include "support/net.hpp"
 #include "support/run.hpp"
@@ -26,11 +27,11 @@ constexpr std::uint32_t piece_length = 64 * 1024;
 
 /// Content of three and a half pieces in two files, being downloaded.
 struct download_to_disk {
-    explicit download_to_disk(network& net) {
+    explicit download_to_disk(network& net, std::uint32_t length_of_piece = piece_length) {
         info->files = entries({{"one", 100'000}, {"two", 3 * piece_length + 20'000 - 100'000}});
         info->total_size = bytes.size();
-        info->piece_length = piece_length;
-        info->piece_hashes = hashes_of(bytes, piece_length);
+        info->piece_length = length_of_piece;
+        info->piece_hashes = hashes_of(bytes, length_of_piece);
         files = std::make_shared<torrent_files>(disk, info->files, info->layout(), folder.string());
         journal = std::make_shared<resume_journal>(disk, folder.string(), info->hash, *files);
         files->create();
@@ -55,7 +56,7 @@ struct download_to_disk {
 
     temp_dir folder;
     faulty_disk disk;
-    worker_pool pool{2};
+    gated_pool pool;
     byte_vector bytes = random_bytes(3 * piece_length + 20'000);
     std::shared_ptr<metainfo> info = std::make_shared<metainfo>();
     std::shared_ptr<torrent_files> files;
@@ -199,6 +200,28 @@ TEST_CASE("blocks to be sent come from the files, also across their border") {
         memory_stream link(net.executor());
         co_await link.write_segments(bytes->data);
         CHECK(as_text(byte_view(link.written)) == as_text(it.piece(1).subspan(32'768, 16'384)));
+    });
+}
+
+TEST_CASE("A13: however often peers change the piece, it is made ready once at a time, and few pieces are at once") {
+    run([](network& net) -> asio::awaitable<void> {
+        download_to_disk it(net, 4096);
+        const piece_index count = it.info->layout().piece_count();
+        CHECK(count > 40);
+        it.pool.shut();
+        for (int i = 0; i < 1000; ++i) CHECK(it.where->about_to_serve(static_cast<piece_index>(i % 2)));
+        CHECK(it.pool.held() == 2);
+        for (piece_index piece = 0; piece < count; ++piece) CHECK(it.where->about_to_serve(piece) == (piece < 32));
+        CHECK(it.pool.held() == 32);
+        it.pool.open();
+        co_await it.where->drain();
+        it.pool.shut();
+        CHECK(it.where->about_to_serve(0));
+        CHECK(it.where->about_to_serve(count - 1));
+        CHECK(it.pool.held() == 2);
+        it.pool.open();
+        co_await it.where->drain();
+        CHECK(it.failures.empty());
     });
 }
 
