@@ -98,20 +98,31 @@ public:
 
     std::size_t queued_bytes() const { return writer_.queued_bytes(); }
     bool nothing_queued() const { return writer_.empty(); }
+    /// See message_writer::flush(). Closes the connection if that fails: nothing can follow half a message.
     asio::awaitable<void> flush() {
-        co_await writer_.flush();
+        try {
+            co_await writer_.flush();
+        } catch (...) {
+            close();
+            throw;
+        }
         flushed_.notify();
     }
     /// Completes when the peer has taken enough of what we queued to be heard again: a reading loop awaits it, so that
-    /// answers to one who asks and does not listen cannot pile up.
+    /// answers to one who asks and does not listen cannot pile up. Completes too when the connection is closed, as the
+    /// next receive() tells.
     asio::awaitable<void> room() {
-        while (queued_bytes() > most_queued) co_await flushed_.wait();
+        while (!closed_ && queued_bytes() > most_queued) co_await flushed_.wait();
     }
     /// Completes at the next queue() or nudge(): what a writing loop awaits when it has nothing to do.
     asio::awaitable<void> wait_for_outgoing() { return outgoing_.wait(); }
     void nudge() { outgoing_.notify(); }
 
-    void close() noexcept { link_->close(); }
+    void close() noexcept {
+        closed_ = true;
+        link_->close();
+        flushed_.notify();
+    }
 
     /// Reads and writes until the connection ends; request() and next_event() need it active. Throws what ended the
     /// connection; by then every pending request() and next_event() has failed with the same. Cancelling closes the
@@ -161,6 +172,7 @@ private:
     peer_state state_;
     std::vector<std::shared_ptr<pending_request>> requests_;
     std::deque<peer_event> events_;
+    bool closed_ = false;
     std::error_code ended_;
 };
 

@@ -601,6 +601,39 @@ TEST_CASE("events that nobody takes stop the hearing in the middle of what was r
     });
 }
 
+TEST_CASE("A13: who waits for room goes on when the connection is closed, and when a write fails") {
+    run([](network& net) -> asio::awaitable<void> {
+        for (const bool write_fails : {false, true}) {
+            auto link = std::make_unique<memory_stream>(net.executor());
+            memory_stream& carrier = *link;
+            peer_connection connection(net, std::move(link));
+            connection.begin(layout, true);
+            while (connection.queued_bytes() < 3 * 1024 * 1024) connection.queue(wire::have{1});
+            task_group tasks(net.executor());
+            outcome waited;
+            tasks.spawn(watch(waited, connection.room()));
+            co_await asio::post(net.executor(), asio::use_awaitable);
+            CHECK_FALSE(waited.done);
+            if (write_fails) {
+                carrier.fail_writes(std::make_error_code(std::errc::broken_pipe));
+                outcome flushed;
+                co_await watch(flushed, connection.flush());
+                CHECK(flushed.code == std::errc::broken_pipe);
+            } else {
+                connection.close();
+            }
+            CHECK(carrier.closed());
+            const auto goes_on = [&] { return waited.done; };
+            co_await eventually(net, goes_on);
+            CHECK_FALSE(waited.code);
+            outcome received;
+            co_await watch(received, connection.receive());
+            CHECK(is_cancellation(received.code));
+            co_await tasks.join();
+        }
+    });
+}
+
 TEST_CASE("what is queued goes out while run() reads") {
     run([](network& net) -> asio::awaitable<void> {
         stream_pair pair = co_await tcp_pair(net);

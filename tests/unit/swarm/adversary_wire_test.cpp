@@ -367,6 +367,10 @@ TEST_CASE("A13: whoever asks and takes back without ever listening gets no memor
         std::error_code cut;
         co_await store_error(cut, with_timeout(world.real, 1s, write_all(deaf->link(), flood)));
         CHECK(growth.bytes() < 6 * 1024 * 1024);
+        CHECK(seeder.it->status().peers == 1);
+        deaf->close();
+        co_await seeder.log.until<event::peer_disconnected>();
+        CHECK(seeder.it->status().peers == 0);
         co_await expect_service(world, seeder);
     });
 }
