@@ -13,6 +13,8 @@ namespace cohort::test {
 /// Used by one thread.
 class gated_pool final : public job_runner {
 public:
+    explicit gated_pool(std::uint32_t threads = 2) : pool_(threads) {}
+
     void shut() { open_ = false; }
     void open() {
         open_ = true;
@@ -32,7 +34,7 @@ public:
 private:
     bool open_ = true;
     std::vector<std::pair<std::uint32_t, std::function<void()>>> held_;
-    worker_pool pool_{2};
+    worker_pool pool_;
 };
 
 }  // namespace cohort::test

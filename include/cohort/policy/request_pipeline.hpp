@@ -37,6 +37,7 @@ public:
     /// `n` requests went out.
     void sent(std::size_t n, time_point now) {
         if (waiting_ == 0 && n > 0) {
+            asked_since_ = now;
             if (!snubbed_) quiet_since_ = now;
             // A pause of ours, and the latency after it, say nothing about the peer's speed.
             if (now - idle_since_ >= 100ms) measuring_ = false;
@@ -47,7 +48,7 @@ public:
     /// A block of `bytes` came, `latency` after its request.
     void received(std::size_t bytes, duration latency, time_point now) {
         done(1, now);
-        quiet_since_ = now;
+        asked_since_ = quiet_since_ = now;
         snubbed_ = false;
         note_latency(latency, now);
         if (slow_start_ && round_.blocks < depth_) depth_ = std::min(depth_ + 1, options_.max);
@@ -71,6 +72,12 @@ public:
         done(n, now);
     }
 
+    /// For so long until now nobody looked at what the peer sent: that was no silence of the peer.
+    void unread(duration time, time_point now) {
+        quiet_since_ = std::min(quiet_since_ + time, now);
+        asked_since_ = std::min(asked_since_ + time, now);
+    }
+
     /// How many requests should be waiting at the peer, at least 1. A snubbed peer has to show that it is alive with
     /// one.
     std::size_t depth() const {
@@ -84,6 +91,9 @@ public:
     bool snubbed(time_point now) const {
         return snubbed_ || (waiting_ > 0 && now - quiet_since_ >= options_.snub_after);
     }
+
+    /// For how long requests have been waiting without a block, whatever the peer did before them.
+    duration silence(time_point now) const { return waiting_ > 0 ? now - asked_since_ : duration::zero(); }
 
     /// How long a block would take to come if it were asked for now, as far as one can tell; a second for a peer that
     /// was never asked.
@@ -160,7 +170,8 @@ private:
     time_point latency_since_{};
 
     bool snubbed_ = false;
-    time_point quiet_since_{};  // the last block, or the first request after none waited
+    time_point asked_since_{};  // the last block, or the first request after none waited
+    time_point quiet_since_{};  // the same, but a snubbed peer's requests do not count
     time_point idle_since_{};   // when none waited any more
 };
 

@@ -282,9 +282,10 @@ inline void download::on_verdict(const piece_verdict& verdict) {
 }
 
 inline void download::tick(peer& of, time_point now) {
+    of.forgive_unread(now);
     const bool waiting = !of.requests.empty();
     if (waiting && of.pipeline.snubbed(now)) {
-        if (now - of.requests.front().sent_at >= request_timeout) of.leaving = errc::timed_out;
+        if (of.pipeline.silence(now) >= request_timeout) of.leaving = errc::timed_out;
         // Others may try them all, while the oldest shows whether the peer comes back (BEP 3, anti-snubbing). Not even
         // that one stays its own: two silent peers would keep a block of the endgame to themselves.
         const sent_request probe = of.requests.front();

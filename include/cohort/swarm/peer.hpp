@@ -70,6 +70,21 @@ struct peer {
         return (now.am_choking && now.peer_interested) || (now.peer_choking && now.am_interested);
     }
 
+    /// We do not read what it sends, for reasons of our own, until resume(): meanwhile nothing of it is late.
+    void pause(time_point now) { unread_since = now; }
+    void resume(time_point now) {
+        forgive_unread(now);
+        unread_since.reset();
+    }
+    /// Moves on all that its silence is counted from. To be called before any of that is looked at.
+    void forgive_unread(time_point now) {
+        if (!unread_since) return;
+        const duration unread = now - std::exchange(*unread_since, now);
+        pipeline.unread(unread, now);
+        last_message = std::min(last_message + unread, now);
+        partial_since = std::min(partial_since + unread, now);
+    }
+
     static constexpr std::size_t most_other_names = 4;
 
     const peer_key key;
@@ -105,7 +120,8 @@ struct peer {
     time_point last_message;   ///< of a message other than keep_alive
     time_point partial_since;  ///< an unfinished message has been standing at least so long
     time_point last_sent;
-    std::error_code leaving;  ///< why we are about to close, once that is decided
+    std::optional<time_point> unread_since;  ///< while it is not read: up to here that was forgiven
+    std::error_code leaving;                 ///< why we are about to close, once that is decided
 };
 
 }  // namespace cohort

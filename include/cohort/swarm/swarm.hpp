@@ -316,7 +316,9 @@ inline void swarm::leave(peer& gone, std::error_code reason) {
 inline asio::awaitable<void> swarm::read_from(peer& from) {
     for (;;) {
         if (content_ == nullptr) raise(errc::stopped);
+        from.pause(net_.now());
         co_await content_->room();
+        from.resume(net_.now());
         co_await from.connection->room();
         const message_batch batch = co_await from.connection->receive();
         const auto take = [&] {

@@ -149,6 +149,33 @@ TEST_CASE("a peer that chokes us is not snubbed for keeping silent meanwhile") {
     CHECK(p.snubbed(start + 80s));
 }
 
+TEST_CASE("time in which nobody read what the peer sent is no silence of the peer") {
+    const time_point start{1s};
+    request_pipeline p;
+    p.sent(5, start);
+    p.unread(50s, start + 55s);
+    CHECK(p.silence(start + 55s) == 5s);
+    CHECK_FALSE(p.snubbed(start + 69s));
+    CHECK(p.snubbed(start + 70s));
+    p.received(block_size, 70s, start + 70s);
+    // Longer than anybody could have been silent.
+    p.unread(50s, start + 71s);
+    CHECK(p.silence(start + 71s) == 0s);
+    CHECK(p.snubbed(start + 91s));
+}
+
+TEST_CASE("silence counts from the oldest of the requests that wait, for a snubbed peer too") {
+    const time_point start{1s};
+    request_pipeline p;
+    CHECK(p.silence(start) == 0s);
+    p.sent(5, start);
+    p.dropped(5, start + 30s);
+    CHECK(p.silence(start + 40s) == 0s);
+    p.sent(1, start + 50s);
+    CHECK(p.snubbed(start + 50s));
+    CHECK(p.silence(start + 60s) == 10s);
+}
+
 TEST_CASE("pauses of ours do not make the peer look slow") {
     peer_link l = make_link(10e6, 20ms);
     l.run(3s);

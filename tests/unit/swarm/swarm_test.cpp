@@ -5,9 +5,11 @@
 #include <cohort/swarm/swarm.hpp>
 
 #include "support/eventually.hpp"
+#include "support/gated_pool.hpp"
 #include "support/net.hpp"
 #include "support/run.hpp"
 #include "support/scripted_peer.hpp"
+#include "support/shifting_network.hpp"
 #include "support/stream_pair.hpp"
 #include "support/temp_dir.hpp"
 #include "support/test_content.hpp"
@@ -65,7 +67,7 @@ struct bare_swarm {
     network& net;
     temp_dir folder;
     real_disk disk;
-    worker_pool pool{1};
+    gated_pool pool{1};
     byte_vector bytes;
     std::shared_ptr<metainfo> info = std::make_shared<metainfo>();
     peer_list known;
@@ -225,6 +227,48 @@ TEST_CASE("others hear of each piece that we have got, except who has it") {
         const auto bits = co_await late->expect<wire::bitfield>();
         CHECK(as_text(bits.bits) == as_text(one.bytes()));
         co_await swarm.end();
+    });
+}
+
+TEST_CASE("while our disk stands still nobody is late, and when it goes on silence counts again") {
+    run([](network& machine) -> asio::awaitable<void> {
+        shifting_network net(machine);
+        bare_swarm world(net);
+        auto peer = co_await world.enter("honest");
+        peer->say(wire::have_all{}).say(wire::unchoke{});
+        co_await peer->flush();
+        co_await peer->expect<wire::request>();
+        world.pool.shut();
+        const byte_view last = byte_view(world.bytes).last(piece_length);
+        for (int i = 0; i < 300; ++i) world.where->write(piece_count - 1, 0, {last}, nullptr);
+        // Takes the reader to where it waits for the disk.
+        peer->say(wire::keep_alive{});
+        co_await peer->flush();
+        const auto unread = [&] { return world.it->peers().begin()->second->unread_since.has_value(); };
+        co_await eventually(machine, unread);
+        const auto wait = [&](int seconds) {
+            for (; seconds > 0; --seconds) {
+                net.shift(1s);
+                world.it->tick();
+            }
+        };
+        wait(700);
+        CHECK_FALSE(world.it->peers().begin()->second->pipeline.snubbed(net.now()));
+        world.pool.open();
+        const auto read_on = [&] { return !unread(); };
+        co_await eventually(machine, read_on);
+        wait(19);
+        CHECK_FALSE(world.it->peers().begin()->second->pipeline.snubbed(net.now()));
+        wait(2);
+        CHECK(world.it->peers().begin()->second->pipeline.snubbed(net.now()));
+        wait(38);
+        CHECK_FALSE(world.it->peers().begin()->second->leaving);
+        wait(2);
+        co_await peer->expect_end();
+        const auto* const gone = std::get_if<event::peer_disconnected>(&world.events.back());
+        CHECK(gone != nullptr);
+        CHECK(gone->reason == errc::timed_out);
+        co_await world.end();
     });
 }
 
