@@ -69,7 +69,11 @@ public:
     }
     /// Throws errc::rejected for a peer that goes on refusing what it claims to have: it would be asked for ever.
     void on_reject(peer& from, const block& range) {
-        if (!from.take_request(range)) return;
+        if (!from.take_request(range)) {
+            // The answer to a request that we took back: its block will not come any more.
+            if (from.forgiven_blocks > 0) --from.forgiven_blocks;
+            return;
+        }
         if (++from.rejects_in_row > most_rejects) raise(errc::rejected);
         from.pipeline.dropped(1, net_.now());
         picker_.abandoned(range, from.key);

@@ -230,6 +230,32 @@ TEST_CASE("others hear of each piece that we have got, except who has it") {
     });
 }
 
+TEST_CASE("A17: what a peer has refused is not borne from it unasked") {
+    run([](network& machine) -> asio::awaitable<void> {
+        shifting_network net(machine);
+        bare_swarm world(net);
+        auto peer = co_await world.enter("silent");
+        peer->say(wire::have_all{}).say(wire::unchoke{});
+        co_await peer->flush();
+        std::vector<block> asked;
+        do {
+            const auto request = co_await peer->expect<wire::request>();
+            asked.push_back(request.range);
+        } while (asked.size() < world.it->peers().begin()->second->requests.size());
+        CHECK(asked.size() > 1);
+        net.shift(21s);
+        world.it->tick();
+        const auto forgiven = [&] { return world.it->peers().begin()->second->forgiven_blocks; };
+        CHECK(forgiven() == asked.size() - 1);
+        for (const block& range : asked) peer->say(wire::reject{range});
+        co_await peer->flush();
+        // The first of them shows that it is alive, and is asked for the next.
+        co_await peer->expect<wire::request>();
+        CHECK(forgiven() == 0);
+        co_await world.end();
+    });
+}
+
 TEST_CASE("while our disk stands still nobody is late, and when it goes on silence counts again") {
     run([](network& machine) -> asio::awaitable<void> {
         shifting_network net(machine);
