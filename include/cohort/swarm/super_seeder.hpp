@@ -44,6 +44,13 @@ public:
         for (piece_index piece = 0; piece < from.state().has.size(); ++piece)
             if (from.state().has.get(piece)) on_have(from, piece);
     }
+    /// As in the download: what it had before is no progress, and costs nothing to hear again.
+    void on_more_pieces(peer& from, const bitfield& before) {
+        const bitfield& has = from.state().has;
+        if (!active() || has.count() == before.count()) return;
+        for (piece_index piece = 0; piece < has.size(); ++piece)
+            if (has.get(piece) && !before.get(piece)) on_have(from, piece);
+    }
     /// Once a second.
     void tick() {
         if (!active()) return;

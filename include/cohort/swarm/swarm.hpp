@@ -386,7 +386,7 @@ inline void swarm::handle(peer& from, const wire::message& message, const messag
         }
     } else if (late) {
         download_.on_more_pieces(from, before);
-        sparing_.on_pieces(from);
+        sparing_.on_more_pieces(from, before);
     } else if (std::holds_alternative<wire::bitfield>(message) || std::holds_alternative<wire::have_all>(message)) {
         download_.on_pieces(from);
         sparing_.on_pieces(from);

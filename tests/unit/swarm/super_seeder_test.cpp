@@ -73,6 +73,22 @@ TEST_CASE("super-seeding: a peer that is alone is told of everything after two s
     });
 }
 
+TEST_CASE("super-seeding: to say again what one has is no progress") {
+    run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
+        const sparing_seeder seeder = co_await start_seeder(world);
+        auto alone = co_await world.join(seeder.address, seeder.content.info.hash, "alone");
+        bitfield has(piece_count);
+        has.set(0);
+        for (int i = 0; i < 5; ++i) {
+            alone->say(wire::bitfield{has.bytes()});
+            co_await alone->flush();
+            co_await world.take_turns(50);
+            world.net.shift(1s);
+        }
+        for (piece_index i = 1; i < piece_count; ++i) co_await alone->expect<wire::have>();
+    });
+}
+
 TEST_CASE("super-seeding: a swarm completes, and the seeder gives little more than one copy") {
     run_swarm_everywhere([](swarm_fixture& world) -> asio::awaitable<void> {
         const sparing_seeder seeder = co_await start_seeder(world);
