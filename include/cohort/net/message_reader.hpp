@@ -33,6 +33,12 @@ public:
     /// Bytes of a message whose end has not come yet.
     std::size_t partial() const { return rest_.size(); }
 
+    /// Bounds what one read takes, for those who pay for it afterwards; a whole block may always come at once.
+    void read_at_most(std::size_t bytes) {
+        most_read_ = std::clamp(bytes, smallest_read, largest_read);
+        read_size_ = std::min(read_size_, most_read_);
+    }
+
     /// Completes when at least one whole message is there; returns all that came with one read. Throws
     /// errc::connection_closed at the end of the stream, errc::message_too_long or errc::message_malformed after the
     /// valid messages before the bad one were returned. Cancelling loses no byte.
@@ -74,7 +80,7 @@ private:
     /// To be called with the size of each read.
     void adapt(std::size_t got) {
         since_batch_ += got;
-        if (got == read_size_) read_size_ = std::min(read_size_ * 2, largest_read);
+        if (got == read_size_) read_size_ = std::min(read_size_ * 2, most_read_);
         if (got < read_size_ / 8) read_size_ = std::max(read_size_ / 2, smallest_read);
     }
 
@@ -118,6 +124,7 @@ private:
 
     stream& link_;
     wire::limits limits_;
+    std::size_t most_read_ = largest_read;
     std::size_t read_size_ = smallest_read;
     std::size_t since_batch_ = 0;  // bytes that were read
     byte_vector rest_;

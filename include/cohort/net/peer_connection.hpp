@@ -78,6 +78,9 @@ public:
     /// See message_reader::receive(). The messages are not yet applied to state().
     asio::awaitable<message_batch> receive() { return reader_.receive(); }
 
+    /// See message_reader.
+    void read_at_most(std::size_t bytes) { reader_.read_at_most(bytes); }
+
     /// Queues one message for the next flush().
     template <class Message>
     void queue(const Message& message) {
@@ -118,6 +121,10 @@ public:
     asio::awaitable<void> wait_for_outgoing() { return outgoing_.wait(); }
     void nudge() { outgoing_.notify(); }
 
+    /// Completes when the connection was closed from this side, or could not be written to.
+    asio::awaitable<void> closed() {
+        while (!closed_) co_await flushed_.wait();
+    }
     void close() noexcept {
         closed_ = true;
         link_->close();

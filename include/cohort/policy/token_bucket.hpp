@@ -34,6 +34,14 @@ public:
         return granted;
     }
 
+    /// These bytes have passed already, whatever was there for them. Until what is missing was earned, which wait(0)
+    /// tells, take() grants nothing: whoever spends and then waits for so long has had its turn after all before it.
+    void spend(std::uint64_t bytes, time_point now) {
+        if (unlimited()) return;
+        refill(now);
+        tokens_ = std::max(tokens_ - static_cast<double>(bytes), -1e15);
+    }
+
     /// How long until take() grants `bytes` in full, or a full burst if that is less. Zero if it would now.
     duration wait(std::uint64_t bytes, time_point now) {
         if (unlimited()) return duration::zero();

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include <cohort/net/beside.hpp>
 #include <cohort/net/network.hpp>
 #include <cohort/net/task_group.hpp>
 #include <cohort/policy/peer_list.hpp>
@@ -80,6 +81,7 @@ public:
     /// A peer whose handshake is over, to converse() with.
     std::unique_ptr<peer> meet(std::unique_ptr<peer_connection> link, const handshake& theirs, bool incoming) {
         link->begin(info_->layout(), theirs.fast);
+        if (options_.download_limit > 0) link->read_at_most(options_.download_limit / limited_reads);
         return std::make_unique<peer>(totals_.next_key(), std::move(link), theirs, incoming, net_.now());
     }
 
@@ -115,6 +117,8 @@ private:
     static constexpr duration rechoke_interval = 10s;      // BEP 3
     /// What was queued quietly waits for so many ticks at most.
     static constexpr std::uint64_t quiet_turns = 3;
+    /// Reads a second, at least, that use up the download limit: peers wait for their turn.
+    static constexpr std::uint64_t limited_reads = 32;
     /// Two connections between the same peers that began closer together than this were dialled from both sides.
     static constexpr duration crossing = 10s;
     /// Requests that we take of one peer, told to it (BEP 10 `reqq`).
@@ -313,14 +317,19 @@ inline void swarm::leave(peer& gone, std::error_code reason) {
     });
 }
 
+/// What was read is paid for afterwards: until the debt that it leaves is earned the peer is not read again. So they
+/// take turns, however many there are, and are together no faster than the limit.
 inline asio::awaitable<void> swarm::read_from(peer& from) {
     for (;;) {
-        if (content_ == nullptr) raise(errc::stopped);
         from.pause(net_.now());
+        const duration debt = download_limit_.wait(0, net_.now());
+        if (debt > duration::zero()) co_await beside(from.connection->closed(), net_.sleep_for(debt));
+        if (content_ == nullptr) raise(errc::stopped);
         co_await content_->room();
         from.resume(net_.now());
         co_await from.connection->room();
         const message_batch batch = co_await from.connection->receive();
+        download_limit_.spend(batch.bytes, net_.now());
         const auto take = [&] {
             for (const wire::message& message : batch.messages) handle(from, message, batch);
             download_.end_of_batch(from);
@@ -328,9 +337,6 @@ inline asio::awaitable<void> swarm::read_from(peer& from) {
         change(take);
         if (broken_) raise(errc::stopped);
         if (from.leaving) raise(from.leaving);
-        const duration wait = download_limit_.wait(batch.bytes, net_.now());
-        download_limit_.take(batch.bytes, net_.now());
-        if (wait > duration::zero()) co_await net_.sleep_for(wait);
     }
 }
 

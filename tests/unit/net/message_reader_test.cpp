@@ -219,6 +219,26 @@ TEST_CASE("a long message comes out right, and so do those behind it") {
     });
 }
 
+TEST_CASE("one read takes no more than it may, and a whole block in any case") {
+    run([](network& net) -> asio::awaitable<void> {
+        for (const std::size_t most : {std::size_t{1}, std::size_t{40'000}}) {
+            memory_stream link(net.executor());
+            message_reader reader(link);
+            reader.read_at_most(most);
+            const byte_vector block = wire::encode(wire::piece{1, 0, random_bytes(block_size)});
+            byte_vector many;
+            for (int i = 0; i < 30; ++i) many.insert(many.end(), block.begin(), block.end());
+            link.put(many);
+            for (std::size_t got = 0; got < 30;) {
+                const message_batch batch = co_await reader.receive();
+                got += batch.messages.size();
+            }
+            CHECK(link.largest_target <= std::max(most, block_size + std::size_t{1024}));
+            CHECK(link.largest_target >= std::max(most, block.size()));
+        }
+    });
+}
+
 TEST_CASE("A06: a length prefix above the limit ends the connection before memory is taken") {
     run([](network& net) -> asio::awaitable<void> {
         for (const std::uint32_t length : {0xffffffffU, 0x7fffffffU, 1024U * 1024 + 1}) {

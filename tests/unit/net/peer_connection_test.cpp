@@ -610,10 +610,12 @@ TEST_CASE("A13: who waits for room goes on when the connection is closed, and wh
             connection.begin(layout, true);
             while (connection.queued_bytes() < 3 * 1024 * 1024) connection.queue(wire::have{1});
             task_group tasks(net.executor());
-            outcome waited;
+            outcome waited, closed;
             tasks.spawn(watch(waited, connection.room()));
+            tasks.spawn(watch(closed, connection.closed()));
             co_await asio::post(net.executor(), asio::use_awaitable);
             CHECK_FALSE(waited.done);
+            CHECK_FALSE(closed.done);
             if (write_fails) {
                 carrier.fail_writes(std::make_error_code(std::errc::broken_pipe));
                 outcome flushed;
@@ -623,9 +625,10 @@ TEST_CASE("A13: who waits for room goes on when the connection is closed, and wh
                 connection.close();
             }
             CHECK(carrier.closed());
-            const auto goes_on = [&] { return waited.done; };
-            co_await eventually(net, goes_on);
+            const auto go_on = [&] { return waited.done && closed.done; };
+            co_await eventually(net, go_on);
             CHECK_FALSE(waited.code);
+            CHECK_FALSE(closed.code);
             outcome received;
             co_await watch(received, connection.receive());
             CHECK(is_cancellation(received.code));

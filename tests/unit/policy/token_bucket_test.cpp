@@ -1,6 +1,9 @@
 #include <cohort/policy/token_bucket.hpp>
 
+#include <algorithm>
+#include <cstdlib>
 #include <limits>
+#include <vector>
 
 #include <doctest/doctest.h>
 
@@ -56,6 +59,50 @@ TEST_CASE("over a long time no more passes than the rate and one burst allow, an
     CHECK(static_cast<double>(passed) >= rate - 1);
 }
 
+TEST_CASE("what was spent already is earned afterwards, by all who spent") {
+    token_bucket bucket(1000, 500);
+    const time_point start{10s};
+    bucket.spend(400, start);
+    CHECK(bucket.wait(0, start) == duration::zero());
+    bucket.spend(1100, start);
+    const duration first = bucket.wait(0, start);
+    CHECK(first >= 1s);
+    CHECK(first <= 1s + 1ms);
+    bucket.spend(500, start);
+    const duration second = bucket.wait(0, start);
+    CHECK(second >= 1500ms);
+    CHECK(second <= 1501ms);
+    CHECK(bucket.take(1, start + 1400ms) == 0);
+    CHECK(bucket.wait(0, start + second) == duration::zero());
+    CHECK(bucket.take(1000, start + 1600ms) == 100);
+
+    token_bucket unlimited;
+    unlimited.spend(1'000'000, start);
+    CHECK(unlimited.wait(0, start) == duration::zero());
+}
+
+TEST_CASE("over a long time all who spend and wait have together what the rate allows") {
+    constexpr std::size_t readers = 7;
+    random_engine random(3);
+    token_bucket bucket(100'000, 20'000);
+    const time_point start{5s};
+    std::vector<time_point> next(readers, start);
+    std::vector<int> turns(readers);
+    std::uint64_t passed = 0;
+    for (;;) {
+        const auto first = std::min_element(next.begin(), next.end());
+        if (*first - start >= 100s) break;
+        const std::uint64_t bytes = 10'000 + random.below(10'000);
+        passed += bytes;
+        ++turns[static_cast<std::size_t>(first - next.begin())];
+        bucket.spend(bytes, *first);
+        *first += bucket.wait(0, *first);
+    }
+    CHECK(passed <= 100 * 100'000 + 20'000 + readers * 20'000);
+    CHECK(passed >= 100 * 100'000);
+    for (const int one : turns) CHECK(std::abs(one - turns.front()) <= 10);
+}
+
 TEST_CASE("the rate can be changed, to nothing and back") {
     token_bucket bucket(1000, 1000);
     const time_point start{10s};
@@ -72,6 +119,9 @@ TEST_CASE("extreme rates and clocks that go back do no harm") {
     token_bucket bucket(huge, huge);
     CHECK(bucket.take(huge, time_point(1s)) > 0);
     CHECK(bucket.wait(huge, time_point(1s)) <= 24h + 1s);
+    bucket.spend(huge, time_point(1s));
+    bucket.spend(huge, time_point(1s));
+    CHECK(bucket.wait(0, time_point(1s)) <= 24h + 1s);
     token_bucket slow(1, 10);
     CHECK(slow.take(10, time_point(100s)) == 10);
     CHECK(slow.take(10, time_point(50s)) == 0);

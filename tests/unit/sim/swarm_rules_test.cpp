@@ -54,6 +54,31 @@ asio::awaitable<void> first_tracker_dies(sim_swarm& of) {
     co_await late.torrent->completed();
 }
 
+/// Completes with the seconds until the last of the peers has everything.
+asio::awaitable<void> complete(sim_swarm& of, double& seconds) {
+    const time_point start = of.world.time().now();
+    co_await of.peers.back()->torrent->completed();
+    seconds = to_seconds(of.world.time().now() - start);
+}
+
+/// How many seconds' worth of its download limit a leecher took from so many seeders, for a second that passed.
+double part_of_limit(std::size_t seeders, std::size_t size, std::uint64_t limit) {
+    sim_swarm swarm(3, size, 32 * 1024);
+    swarm.download_limit = limit;
+    int given_up = 0;
+    swarm.on_event = [&](const sim_swarm::peer&, const torrent_event& what) {
+        const auto* const gone = std::get_if<event::peer_disconnected>(&what);
+        if (gone != nullptr && (gone->reason == errc::timed_out || gone->reason == errc::peer_inactive)) ++given_up;
+    };
+    for (std::size_t i = 0; i < seeders; ++i) swarm.add(true);
+    swarm.add(false);
+    double seconds = 0;
+    swarm.run(complete(swarm, seconds));
+    CHECK(swarm.has_all(*swarm.peers.back()));
+    CHECK(given_up == 0);
+    return static_cast<double>(size) / static_cast<double>(limit) / seconds;
+}
+
 }  // namespace
 
 TEST_CASE("swarm rules: who gives nothing gets less where giving is rewarded, and no less where it is not") {
@@ -82,6 +107,19 @@ TEST_CASE("swarm rules: where the first tracker is dead the second serves, and t
     swarm.add_tracker();
     swarm.run(first_tracker_dies(swarm));
     for (const auto& one : swarm.peers) CHECK(swarm.has_all(*one));
+}
+
+TEST_CASE("swarm rules: all peers together keep to the download limit, and none is given up for having to wait") {
+    for (const std::size_t seeders : {1u, 4u}) {
+        INFO("seeders " << seeders);
+        const double part = part_of_limit(seeders, 8'000'000, 200'000);
+        CHECK(part > 0.9);
+        CHECK(part < 1.1);
+    }
+    // Each of these is read every 50 s.
+    const double part = part_of_limit(12, 1'600'000, 4000);
+    CHECK(part > 0.8);
+    CHECK(part < 1.1);
 }
 
 }  // namespace swarm_rules_test
