@@ -38,6 +38,8 @@ public:
     /// Where blocks are taken from now on.
     void use(content* where) { content_ = where; }
 
+    /// Bytes of blocks. They count when they are queued, so a connection that breaks adds up to 512 KiB too many: to
+    /// take those back would make the number fall, and trackers reckon with its differences.
     std::uint64_t uploaded() const { return uploaded_; }
 
     /// A peer wants something: it is unchoked at once while there are free slots, so that a small swarm does not wait
