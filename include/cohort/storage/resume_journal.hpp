@@ -70,11 +70,11 @@ public:
 
     /// Brings the torrent's files to safety, then records that what was verified before the call survives a loss of
     /// power. To be called every few seconds while data comes in; does nothing when nothing was written. If the files'
-    /// sync fails, the pieces not yet safe are rechecked by the next run.
+    /// sync fails, the pieces not yet safe are rechecked by the next run, and so are those recorded from then on.
     void checkpoint();
 
     /// For a stop in good order, when nothing is written any more: syncs the files and leaves a snapshot with the
-    /// stamps of all of them.
+    /// stamps of all of them. A sync that fails means what it does in checkpoint().
     void close_clean();
 
     /// Removes the file: nothing is left to resume. Nothing may be called afterwards.
@@ -106,6 +106,7 @@ private:
     void distrust_changed_files(loaded& state, std::int64_t written_ns) const;
     void write_snapshot(const bitfield& safe, std::span<const std::optional<file_stamp>> stamps);
     void append(std::span<const std::uint8_t> records);
+    void sync_failed();
     static std::array<std::uint8_t, record_size> encode(record kind, std::uint64_t value, std::uint64_t number);
 
     disk& disk_;
@@ -120,7 +121,8 @@ private:
     std::shared_ptr<disk_file> file_;
     std::uint64_t end_ = 0;      // where the next record goes
     std::uint64_t records_ = 0;  // since the snapshot
-    std::uint64_t unsafe_ = 0;   // verified pieces that no checkpoint has covered yet
+    std::uint64_t unsafe_ = 0;   // verified pieces that no checkpoint has covered yet; none once a sync has failed
+    bool lost_ = false;          // a sync failed: whatever is not safe by now is never again to be trusted by a record
     bitfield verified_, recheck_;
 };
 
@@ -341,7 +343,7 @@ inline void resume_journal::append_verified(std::span<const piece_index> pieces)
     const std::lock_guard lock(mutex_);
     byte_vector out;
     std::vector<piece_index> fresh;
-    out.reserve(pieces.size() * record_size);
+    out.reserve((pieces.size() + 1) * record_size);
     fresh.reserve(pieces.size());
     for (const piece_index piece : pieces) {
         if (!verified_.set(piece)) continue;
@@ -350,6 +352,11 @@ inline void resume_journal::append_verified(std::span<const piece_index> pieces)
         fresh.push_back(piece);
     }
     if (fresh.empty()) return;
+    if (lost_) {
+        // The system tells of a loss only once, and these may be part of what it lost.
+        const auto bytes = encode(record::doubtful, 0, records_ + fresh.size());
+        out.insert(out.end(), bytes.begin(), bytes.end());
+    }
     try {
         append(out);
     } catch (...) {
@@ -357,7 +364,7 @@ inline void resume_journal::append_verified(std::span<const piece_index> pieces)
         throw;
     }
     for (const piece_index piece : fresh) recheck_.reset(piece);
-    unsafe_ += fresh.size();
+    if (!lost_) unsafe_ += fresh.size();
 }
 
 inline void resume_journal::append_sign_of_life() {
@@ -367,9 +374,26 @@ inline void resume_journal::append_sign_of_life() {
 
 inline void resume_journal::append_rechecked() {
     const std::lock_guard lock(mutex_);
-    if (recheck_.none()) return;
+    if (recheck_.none() || lost_) return;  // what is in doubt has still to be checked
     append(encode(record::rechecked, 0, records_));
     recheck_ = bitfield(recheck_.size());
+}
+
+/// The caller has locked, and goes on to tell of the failure.
+inline void resume_journal::sync_failed() {
+    lost_ = true;
+    unsafe_ = 0;
+    try {
+        append(encode(record::doubtful, 0, records_));
+    } catch (...) {
+        caught_error();
+        // Without a journal everything is rechecked, and to remove it takes no space.
+        try {
+            disk_.remove(path_);
+        } catch (...) {
+            caught_error();  // As in append().
+        }
+    }
 }
 
 inline void resume_journal::checkpoint() {
@@ -382,12 +406,7 @@ inline void resume_journal::checkpoint() {
         files_.sync();
     } catch (...) {
         lock.lock();
-        try {
-            append(encode(record::doubtful, 0, records_));
-            unsafe_ = 0;
-        } catch (const std::system_error&) {
-            // As in append().
-        }
+        sync_failed();
         throw;
     }
     lock.lock();
@@ -401,7 +420,12 @@ inline void resume_journal::checkpoint() {
 inline void resume_journal::close_clean() {
     const std::lock_guard one(checkpoint_mutex_);
     const std::lock_guard lock(mutex_);
-    files_.sync();
+    try {
+        files_.sync();
+    } catch (...) {
+        sync_failed();
+        throw;
+    }
     const std::vector<std::optional<file_stamp>> stamps = files_.stamps();
     write_snapshot(verified_, stamps);
     unsafe_ = 0;

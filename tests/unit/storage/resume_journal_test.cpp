@@ -212,6 +212,73 @@ TEST_CASE("a failed sync claims nothing, and has what was in doubt rechecked") {
     CHECK(f.rechecked() == pieces{2});
 }
 
+TEST_CASE("a clean stop whose sync fails claims nothing either") {
+    fixture f;
+    f.start_fresh();
+    f.verified({1});
+    f.journal->checkpoint();
+    f.verified({2});
+    f.d.syncs_fail = true;
+    CHECK(failure_of([&] { f.journal->close_clean(); }) == errc::disk_failed);
+    f.d.syncs_fail = false;
+    CHECK(f.trusted() == pieces{1});
+    CHECK(f.rechecked() == pieces{2});
+}
+
+TEST_CASE("pieces that are verified after a failed sync are in doubt like those before it") {
+    fixture f;
+    f.start_fresh();
+    f.verified({1});
+    f.journal->checkpoint();
+    f.verified({2});
+    f.d.syncs_fail = true;
+    CHECK(failure_of([&] { f.journal->checkpoint(); }) == errc::disk_failed);
+    f.d.syncs_fail = false;
+    f.verified({3});
+    f.journal->append_sign_of_life();
+    f.verified({4, 5});
+    CHECK(f.trusted() == pieces{1});
+    CHECK(f.rechecked() == pieces{2, 3, 4, 5});
+    // The next run begins anew: what it checked and synced is safe.
+    f.verified({2, 3});
+    f.journal->append_rechecked();
+    f.journal->checkpoint();
+    f.d.boot = "second boot";
+    CHECK(f.trusted() == pieces{1, 2, 3});
+}
+
+TEST_CASE("a failed sync during the recheck does not end it") {
+    fixture f;
+    f.start();
+    f.t->create();
+    f.verified({1});
+    f.d.syncs_fail = true;
+    CHECK(failure_of([&] { f.journal->checkpoint(); }) == errc::disk_failed);
+    f.d.syncs_fail = false;
+    f.journal->append_rechecked();
+    CHECK(f.trusted().empty());
+    CHECK(f.rechecked() == all_pieces());
+}
+
+TEST_CASE("where the disk has no room for the doubt of a failed sync, everything is rechecked") {
+    for (const bool stops : {false, true}) {
+        CAPTURE(stops);
+        fixture f;
+        f.start_fresh();
+        f.verified({1});
+        f.journal->checkpoint();
+        f.verified({2});
+        f.d.syncs_fail = true;
+        f.d.bytes_left = 15;
+        CHECK(failure_of([&] { stops ? f.journal->close_clean() : f.journal->checkpoint(); }) == errc::disk_failed);
+        f.d.syncs_fail = false;
+        f.d.bytes_left = 1'000'000;
+        f.verified({3});
+        CHECK(f.trusted().empty());
+        CHECK(f.rechecked() == all_pieces());
+    }
+}
+
 TEST_CASE("a full disk leaves the journal whole: what could not be recorded can be recorded later") {
     for (std::uint64_t room = 0; room < 48; ++room) {
         CAPTURE(room);
