@@ -56,6 +56,10 @@ auto uninterrupted(Call call) {
     }
 }
 
+/// For after a failed sync: the system counts pages that it could not write as clean, and would go on to show them. Who
+/// reads from now on, a recheck above all, is to see what the disk has. A hint, whose failure is none.
+inline void forget_cached(int fd) { ::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); }
+
 inline file_stamp to_stamp(const struct stat& info) {
     // Times beyond what 64 bits of nanoseconds hold exist on disks, and are as good as "very late".
     constexpr std::int64_t far = 9'000'000'000;
@@ -126,7 +130,10 @@ public:
     }
 
     void sync() override {
-        if (uninterrupted([&] { return ::fdatasync(fd_.get()); }) != 0) fail();
+        if (uninterrupted([&] { return ::fdatasync(fd_.get()); }) == 0) return;
+        const int error = errno;
+        forget_cached(fd_.get());
+        raise_disk_error(error, path_);
     }
 
     file_stamp stamp() override {
@@ -233,15 +240,11 @@ public:
     void sync_files(std::span<const disk_path> paths) override {
         constexpr std::size_t few = 32;
         if (paths.size() <= few) return disk::sync_files(paths);
-        std::map<dev_t, const disk_path*> file_systems;
-        for (const disk_path& path : paths) {
-            struct stat info;
-            if (::stat(path.text().c_str(), &info) != 0) raise_disk_error(errno, path.text());
-            file_systems.emplace(info.st_dev, &path);
-        }
-        for (const auto& [device, path] : file_systems) {
-            const std::unique_ptr<disk_file> file = open(*path, open_mode::read_write);
-            if (::syncfs(file->native_handle()) != 0) raise_disk_error(errno, path->text());
+        try {
+            sync_file_systems(paths);
+        } catch (...) {
+            for (const disk_path& path : paths) forget(path);
+            throw;
         }
     }
 
@@ -260,6 +263,35 @@ public:
     }
 
 private:
+    void sync_file_systems(std::span<const disk_path> paths) {
+        std::map<dev_t, const disk_path*> file_systems;
+        for (const disk_path& path : paths) {
+            struct stat info;
+            if (::stat(path.text().c_str(), &info) != 0) raise_disk_error(errno, path.text());
+            file_systems.emplace(info.st_dev, &path);
+        }
+        for (const auto& [device, path] : file_systems) {
+            const std::unique_ptr<disk_file> file = open(*path, open_mode::read_write);
+            if (::syncfs(file->native_handle()) != 0) raise_disk_error(errno, path->text());
+        }
+        // What could not be written, syncfs() tells not before Linux 5.8, and later only the first who asks. Each file
+        // tells as well, and as nothing is left to be written that takes no time.
+        for (const disk_path& path : paths) {
+            const std::unique_ptr<disk_file> file = open(path, open_mode::read_write);
+            const int handle = file->native_handle();
+            const auto wait = [&] { return ::sync_file_range(handle, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE); };
+            if (detail::uninterrupted(wait) != 0) raise_disk_error(errno, path.text());
+        }
+    }
+
+    void forget(const disk_path& path) {
+        try {
+            detail::forget_cached(open(path, open_mode::read)->native_handle());
+        } catch (...) {
+            caught_error();  // Another failure is being told.
+        }
+    }
+
     /// The parts of `below`; fails with errc::path_unsafe where one would lead out.
     static std::vector<std::string> split(const disk_path& path) {
         std::vector<std::string> parts;

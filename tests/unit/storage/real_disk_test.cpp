@@ -212,6 +212,14 @@ TEST_CASE("few and many files are synced, and one that is missing is told") {
     CHECK(message_of([&] { d.sync_files(paths); }).find(dir.string() + "/2") != std::string::npos);
 }
 
+TEST_CASE("a sync that fails says why, whatever is done about it") {
+    real_disk d;
+    // A file of the kernel's own cannot be synced.
+    const disk_path path{"/proc/self/comm", ""};
+    CHECK(failure_of([&] { d.open(path, open_mode::read_write)->sync(); }) == std::errc::invalid_argument);
+    CHECK(message_of([&] { d.sync_files({&path, 1}); }).find(path.root) != std::string::npos);
+}
+
 TEST_CASE("stamps tell apart a changed, a replaced and a removed file") {
     const temp_dir dir;
     real_disk d;
