@@ -42,7 +42,8 @@ struct resume_state {
 /// What is trusted when it is opened:
 ///  - after close_clean(): every piece, but those of files whose stamps differ now;
 ///  - in the same boot (the process was killed, but the system's cache lived on): every piece recorded;
-///  - after a loss of power: pieces recorded before the last checkpoint() began; the later ones are to be rechecked;
+///  - after a loss of power: pieces recorded before the last checkpoint() began. All others are to be rechecked: the
+///    system may have written a piece and not its record;
 ///  - never pieces of a file that is missing or has another size, or, without a clean stop, of one that was modified
 ///    more than ten seconds after the journal was: somebody else may have been at it. They are to be rechecked.
 class resume_journal {
@@ -69,7 +70,8 @@ public:
     void append_rechecked();
 
     /// Brings the torrent's files to safety, then records that what was verified before the call survives a loss of
-    /// power. To be called every few seconds while data comes in; does nothing when nothing was written. If the files'
+    /// power. What came since the last call may have to be fetched again after one, so it is to be called now and then
+    /// while data comes in; does nothing when nothing was written. If the files'
     /// sync fails, the pieces not yet safe are rechecked by the next run, and so are those recorded from then on.
     void checkpoint();
 
@@ -252,14 +254,15 @@ inline void resume_journal::load_records(disk_file& file, std::uint64_t offset, 
         whole = whole && size % record_size == 0;
         if (size < buffer.size()) break;
     }
-    if (!whole) {
-        state.recheck = bitfield(pieces, true);
-        for (piece_index piece = 0; piece < pieces; ++piece)
-            if (state.verified.get(piece)) state.recheck.reset(piece);
-    }
     // Whoever appends to a cleanly closed journal opens the files again for writing.
     if (number > 0) state.stamps.clear();
-    if (!state.same_boot && state.stamps.empty()) doubt();
+    const bool power_was_lost = !state.same_boot && state.stamps.empty();
+    if (power_was_lost) doubt();
+    if (whole && !power_was_lost) return;
+    // Records may be missing, with the power whole ones too, and they may have spoken of any piece.
+    state.recheck = bitfield(pieces, true);
+    for (piece_index piece = 0; piece < pieces; ++piece)
+        if (state.verified.get(piece)) state.recheck.reset(piece);
 }
 
 inline void resume_journal::distrust_changed_files(loaded& state, std::int64_t written_ns) const {
