@@ -344,6 +344,9 @@ inline void resume_journal::append(std::span<const std::uint8_t> records) {
 
 inline void resume_journal::append_verified(std::span<const piece_index> pieces) {
     const std::lock_guard lock(mutex_);
+    // What a recheck found may be in the system's cache alone, and nothing of this run has written it.
+    for (const piece_index piece : pieces)
+        if (recheck_.get(piece)) files_.mark_written(files_.layout().offset(piece), files_.layout().piece_size(piece));
     byte_vector out;
     std::vector<piece_index> fresh;
     out.reserve((pieces.size() + 1) * record_size);

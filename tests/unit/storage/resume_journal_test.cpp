@@ -179,6 +179,23 @@ TEST_CASE("pieces of a run that was killed are synced by the next, and only then
     CHECK(f.rechecked() == all_but({1, 12}));
 }
 
+TEST_CASE("pieces that a recheck found are synced before they are called safe") {
+    fixture f;
+    f.start_fresh();
+    f.verified({1, 12});
+    f.journal.reset();
+    std::filesystem::remove(f.path());
+    f.start();
+    f.d.forget_synced();
+    f.journal->append_verified(pieces{1, 12});
+    f.journal->append_rechecked();
+    f.journal->checkpoint();
+    const auto synced = f.d.synced();
+    CHECK(std::ranges::count(synced, f.dir.string() + "/t/a") == 1);
+    CHECK(std::ranges::count(synced, f.dir.string() + "/t/b") == 1);
+    CHECK(std::ranges::count(synced, f.dir.string() + "/t/c") == 0);
+}
+
 TEST_CASE("a system that cannot name its boot is never trusted with what was not synced") {
     fixture f;
     f.d.boot = "";
