@@ -90,7 +90,6 @@ void check_peer_list(byte_view input) {
     peer_list list(options);
     random_engine random(from.byte());
     time_point now{};
-    std::set<endpoint> active;
     std::size_t by_hand = 0;
     while (!from.done()) {
         now += std::chrono::seconds(from.byte());
@@ -114,7 +113,6 @@ void check_peer_list(byte_view input) {
             require(!other || *other != *next, "nobody is dialled twice at once");
             require(!other || other->address != next->address || next->address.is_loopback(),
                     "one port of an address at a time");
-            active.insert(*next);
         }
         }
         require(list.size() <= options.max_peers + by_hand && list.banned_count() <= options.max_banned,

@@ -208,7 +208,18 @@ void check_websocket_handshake(byte_view input) {
     require(!websocket_same_origin(origin, host) || origin.find("://") != origin.npos, "an origin has a scheme");
 }
 
-/// Lines: a request's target, then its Host, Origin, Sec-Fetch-Site and Authorization.
+/// Whether a parameter of the query, decoded, is exactly this token.
+bool has_token(std::string_view query, std::string_view token) {
+    for (std::size_t at = 0; at <= query.size();) {
+        const std::size_t end = std::min(query.find('&', at), query.size());
+        const std::string_view one = query.substr(at, end - at);
+        at = end + 1;
+        if (one.starts_with("token=") && percent_decode(one.substr(6)) == token) return true;
+    }
+    return false;
+}
+
+/// Lines: a request's target, then its Host, Origin, Sec-Fetch-Site and Authorization, then its method.
 void check_local_guard(byte_view input) {
     script from(input);
     http_request request;
@@ -217,6 +228,7 @@ void check_local_guard(byte_view input) {
         const std::string_view value = from.line();
         if (!value.empty()) request.headers.add(name, value);
     }
+    request.method = from.line();
     const local_guard open{.port = 8000};
     const local_guard locked{.port = 8000, .token = "t0ken"};
     const std::string_view host = request.headers.find("Host").value_or("");
@@ -232,8 +244,12 @@ void check_local_guard(byte_view input) {
     }
     require(locked.refusal(request) != 0 || open.refusal(request) == 0, "a token opens no other door");
     const auto given = request.headers.find("Authorization").value_or("");
-    require(locked.refusal(request) != 0 || given.ends_with("t0ken") || request.query().find("token=") != given.npos,
+    const bool by_header = equal_ignoring_case(given.substr(0, 7), "Bearer ") && given.substr(7) == "t0ken";
+    // A browser asks first, and without it, whether the page may ask at all.
+    const bool preflight = request.method == "OPTIONS";
+    require(locked.refusal(request) != 0 || preflight || by_header || has_token(request.query(), "t0ken"),
             "nobody gets in without the token");
+    require(!preflight || locked.refusal(request) == open.refusal(request), "a preflight needs no token");
 }
 
 constexpr target table[] = {
