@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -47,9 +48,14 @@ public:
     /// For events, figures and peers.
     cohort::torrent& torrent() { return *torrent_; }
 
-    /// Completes when all is there and verified; with `seed` it goes on. Throws the disk's error if that stops the
-    /// torrent: what is verified stays, and the next run goes on from there. Cancelling leaves the swarm in good order.
-    asio::awaitable<void> run() { return run_session(session_, seed_ ? torrent_->ended() : torrent_->completed()); }
+    /// Completes when all is there, verified, and would survive a loss of power; with `seed` it goes on. Throws the
+    /// disk's error if that stops the torrent, or if at the end the files cannot be brought to safety: what is verified
+    /// stays, and the next run goes on from there. Cancelling leaves the swarm in good order.
+    asio::awaitable<void> run() {
+        asio::awaitable<void> purpose = seed_ ? torrent_->ended() : torrent_->completed();
+        co_await run_session(session_, std::move(purpose));
+        if (torrent_->failure()) throw std::system_error(*torrent_->failure());
+    }
 
 private:
     static torrent_options torrent_options_of(const leecher_options& options) {

@@ -79,7 +79,8 @@ public:
     /// stamps of all of them. A sync that fails means what it does in checkpoint().
     void close_clean();
 
-    /// Removes the file: nothing is left to resume. Nothing may be called afterwards.
+    /// For a stop in good order after which nothing is left to resume: syncs the files and removes the journal. A sync
+    /// that fails means what it does in checkpoint(), and the journal stays. Nothing may be called afterwards.
     void remove();
 
 private:
@@ -109,6 +110,7 @@ private:
     void write_snapshot(const bitfield& safe, std::span<const std::optional<file_stamp>> stamps);
     void append(std::span<const std::uint8_t> records);
     void sync_failed();
+    void sync_files();
     static std::array<std::uint8_t, record_size> encode(record kind, std::uint64_t value, std::uint64_t number);
 
     disk& disk_;
@@ -402,6 +404,16 @@ inline void resume_journal::sync_failed() {
     }
 }
 
+/// The caller has locked, and nothing is written meanwhile.
+inline void resume_journal::sync_files() {
+    try {
+        files_.sync();
+    } catch (...) {
+        sync_failed();
+        throw;
+    }
+}
+
 inline void resume_journal::checkpoint() {
     const std::lock_guard one(checkpoint_mutex_);
     std::unique_lock lock(mutex_);
@@ -426,12 +438,7 @@ inline void resume_journal::checkpoint() {
 inline void resume_journal::close_clean() {
     const std::lock_guard one(checkpoint_mutex_);
     const std::lock_guard lock(mutex_);
-    try {
-        files_.sync();
-    } catch (...) {
-        sync_failed();
-        throw;
-    }
+    sync_files();
     const std::vector<std::optional<file_stamp>> stamps = files_.stamps();
     write_snapshot(verified_, stamps);
     unsafe_ = 0;
@@ -440,6 +447,7 @@ inline void resume_journal::close_clean() {
 inline void resume_journal::remove() {
     const std::lock_guard one(checkpoint_mutex_);
     const std::lock_guard lock(mutex_);
+    sync_files();
     file_.reset();
     disk_.remove(path_);
 }

@@ -48,6 +48,10 @@ public:
     /// when the torrent cannot go on, errc::stopped when it was stopped before. Cancelling only ends the wait.
     asio::awaitable<void> completed();
 
+    /// What event::failed told last, until resume(). Also of a torrent that was stopped: that its files could not be
+    /// brought to safety shows only then.
+    const std::optional<std::system_error>& failure() const { return failure_; }
+
     /// Completes when the torrent was stopped. Throws what event::failed tells when it cannot go on. Cancelling only
     /// ends the wait.
     asio::awaitable<void> ended();
@@ -56,8 +60,8 @@ public:
     void pause() { want(goal::paused); }
     /// Goes on after pause() or a failure; files are looked at anew.
     void resume() { want(goal::running); }
-    /// Ends the torrent: tells the trackers (for two seconds at most), brings what was written to rest. Completes when
-    /// nothing of it runs any more.
+    /// Ends the torrent: tells the trackers (for two seconds at most), brings what was written to safety. Completes
+    /// when nothing of it runs any more; failure() tells if that did not succeed.
     asio::awaitable<void> stop();
 
     /// Changes what to fetch first, or at all; see torrent_options::file_priorities. Who wants more than is there goes

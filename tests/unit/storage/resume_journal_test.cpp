@@ -588,6 +588,24 @@ TEST_CASE("remove takes the journal away, and a new one begins anew") {
     CHECK(f.trusted().empty());
 }
 
+TEST_CASE("the journal is removed only when the files are safe; if that fails it stays, and is in doubt") {
+    fixture f;
+    f.start_fresh();
+    f.verified(all_pieces());
+    f.d.syncs_fail = true;
+    CHECK(failure_of([&] { f.journal->remove(); }) == errc::disk_failed);
+    f.d.syncs_fail = false;
+    CHECK(f.trusted().empty());
+    CHECK(f.rechecked() == all_pieces());
+    f.journal->append_verified(all_pieces());
+    f.d.forget_synced();
+    f.journal->remove();
+    const auto synced = f.d.synced();
+    for (const char* const file : {"/t/a", "/t/b", "/t/c"})
+        CHECK(std::ranges::count(synced, f.dir.string() + file) == 1);
+    CHECK(!std::filesystem::exists(f.path()));
+}
+
 TEST_CASE("pieces are recorded from several threads while checkpoints run") {
     fixture f;
     f.start_fresh();

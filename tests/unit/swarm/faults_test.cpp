@@ -78,6 +78,39 @@ TEST_CASE("A51: a full disk stops the torrent, not its neighbour; with space it 
     });
 }
 
+TEST_CASE("A51: a download that cannot be brought to safety at its end says so, and the next run checks it") {
+    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+        const shared_content content = world.make_content(3 * piece_length);
+        session& giver = world.start();
+        giver.add(content.info, world.seeding(content));
+        for (const bool keep : {false, true}) {
+            CAPTURE(keep);
+            auto files = std::make_unique<faulty_disk>();
+            faulty_disk& disk = *files;
+            session& taker = world.start(std::move(files));
+            const std::string name = keep ? "kept" : "not kept";
+            torrent_options options = world.leeching(name, {world.address_of(giver)});
+            options.keep_journal = keep;
+            const auto leeched = taker.add(content.info, options);
+            co_await world.completed(leeched);
+            CHECK(!leeched->failure());
+            disk.syncs_fail = true;
+            co_await taker.stop();
+            REQUIRE(leeched->failure());
+            CHECK(leeched->failure()->code() == errc::disk_failed);
+
+            session& again = world.start();
+            const auto next = again.add(content.info, options);
+            event_log log = world.log(next);
+            co_await log.until<event::completed>();
+            CHECK_FALSE(log.all<event::checking>().empty());
+            CHECK(next->status().downloaded == 0);
+            co_await again.stop();
+            CHECK(!next->failure());
+        }
+    });
+}
+
 TEST_CASE("A51: a directory that cannot be made is named, and resume() tries again") {
     run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
         const shared_content content = world.make_content(3 * piece_length);
@@ -97,6 +130,20 @@ TEST_CASE("A51: a directory that cannot be made is named, and resume() tries aga
         leeched->resume();
         co_await log.until<event::completed>();
         CHECK(world.is_copy(content, "in the way/copy"));
+    });
+}
+
+TEST_CASE("content that is the path itself is only read, and nothing is made in its place") {
+    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+        const shared_content content = world.make_content(3 * piece_length);
+        session& taker = world.start();
+        torrent_options options = world.leeching("copy");
+        options.content.place = content_place::itself;
+        const auto leeched = taker.add(content.info, options);
+        event_log log = world.log(leeched);
+        const auto failed = co_await log.until<event::failed>();
+        CHECK(failed.code == errc::path_unsafe);
+        CHECK(!std::filesystem::exists(world.directory / "copy"));
     });
 }
 

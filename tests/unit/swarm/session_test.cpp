@@ -17,6 +17,14 @@ namespace {
 
 asio::awaitable<void> run_seeder(seeder& role) { co_await role.run(); }
 
+asio::awaitable<void> run_leecher(leecher& role, std::error_code& failed) {
+    try {
+        co_await role.run();
+    } catch (...) {
+        failed = caught_error();
+    }
+}
+
 std::uint64_t pieces_of(const shared_content& content) { return content.info.piece_hashes.size(); }
 
 }  // namespace
@@ -38,6 +46,32 @@ TEST_CASE("a leecher downloads from a seeder, files of all sizes included") {
         CHECK(leeched->status().have == content.bytes.size());
         CHECK(leeched->status().state == torrent_state::seeding);
         CHECK(seeded->status().uploaded == content.bytes.size());
+    });
+}
+
+TEST_CASE("a leecher whose files cannot be brought to safety at its end throws, complete as it is") {
+    run_swarm([](swarm_fixture& world) -> asio::awaitable<void> {
+        const shared_content content = world.make_content(3 * 65'536);
+        session& giver = world.start();
+        giver.add(content.info, world.seeding(content));
+        for (const bool lost : {false, true}) {
+            CAPTURE(lost);
+            leecher_options options;
+            options.directory = (world.directory / (lost ? "lost" : "kept")).string();
+            options.addresses = {ip_address::loopback_v4()};
+            options.port = 0;
+            options.peers = {world.address_of(giver)};
+            options.seed = true;  // so that there is a time between the last piece and the end
+            leecher role(world.real, content.info, options);
+            std::error_code failed;
+            task_group running(world.real.executor());
+            running.spawn(run_leecher(role, failed));
+            co_await with_timeout(world.real, patience, role.torrent().completed());
+            if (lost) std::filesystem::remove(std::filesystem::path(options.directory) / content.info.name);
+            co_await role.torrent().stop();
+            co_await running.join();
+            CHECK(failed == (lost ? make_error_code(errc::file_missing) : std::error_code()));
+        }
     });
 }
 
