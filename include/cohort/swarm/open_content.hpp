@@ -23,7 +23,7 @@ namespace cohort {
 
 struct open_options {
     std::string path;                            ///< where the content is, or is to be
-    content_place place = content_place::below;  ///< whether `path` is a directory for it or the content itself
+    content_place place = content_place::below;  ///< `path` is a directory for it; the content itself only if read_only
     bool read_only = false;                      ///< write nothing; the content must be there and right
     bool preallocate = false;                    ///< reserve the disk space at the start
 };
@@ -37,6 +37,8 @@ struct opened_content {
 namespace detail {
 
 inline opened_content prepare_content(disk& d, const metainfo& info, const open_options& options) {
+    // A journal has no place beside content that is the path itself.
+    if (options.place == content_place::itself && !options.read_only) raise(errc::path_unsafe, options.path);
     torrent_files_options how;
     how.place = options.place;
     how.read_only = options.read_only;
@@ -85,9 +87,10 @@ inline void require_complete(disk& d, const metainfo& info, const opened_content
 }  // namespace detail
 
 /// Completes when it is known which pieces are there: those that the journal vouches for, and of the others those that
-/// match their hash. Makes the files where there are none. Throws the disk's error and, for read_only content that is
-/// not complete, errc::file_missing or errc::hash_mismatch with the path; errc::stopped when the check is not wanted
-/// any more. Cancelling stops the check. All arguments outlive it.
+/// match their hash. Makes the files where there are none. Throws the disk's error; errc::path_unsafe for
+/// content_place::itself that is not read_only; for read_only content that is not complete errc::file_missing or
+/// errc::hash_mismatch with the path; errc::stopped when the check is not wanted any more. Cancelling stops the check.
+/// All arguments outlive it.
 inline asio::awaitable<opened_content> open_content(disk& d, job_runner& pool, const metainfo& info,
                                                     const open_options& options, const check_progress& progress,
                                                     const check_wanted& wanted) {
