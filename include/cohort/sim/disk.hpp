@@ -27,7 +27,8 @@ public:
     std::uint64_t free() const { return capacity_ == unlimited ? unlimited : capacity_ - std::min(capacity_, used()); }
 
     /// Asked before each call that may fail, by its name: "open", "read", "write", "sync", "rename" and so on. What it
-    /// returns, if it is an error, is thrown.
+    /// returns, if it is an error, is thrown. Of a file whose sync fails, what was written since the last one is there
+    /// afterwards or not, as after a loss of power, and the next sync knows nothing of it.
     std::function<std::error_code(const char* call, const std::string& path)> fault;
 
     /// The power goes. What was synced stays; of the writes since then some are there, whole or torn, and others not;
@@ -98,6 +99,21 @@ private:
         if (capacity_ != unlimited && more.size() * page_size > free()) raise(errc::disk_full, path);
         what.pages.merge(more);
     }
+    /// Of what was not synced a part is there from now on, and the rest never was.
+    void settle(file& one) {
+        for (const write& unsafe : one.since) {
+            const bool there = random_.chance(0.5);
+            const bool torn = there && !unsafe.bytes.empty() && random_.chance(0.25);
+            const auto size = static_cast<std::uint32_t>(unsafe.bytes.size());
+            if (there) apply(one.safe, unsafe, torn ? random_.below(size) : size);
+        }
+        one.since.clear();
+        one.now = one.safe;
+        std::erase_if(one.pages, [&](std::uint64_t page) { return page * page_size >= one.now.size(); });
+    }
+    bool has_name(const file& one) const {
+        return std::any_of(now_.begin(), now_.end(), [&one](const auto& entry) { return entry.second.get() == &one; });
+    }
     static std::string folder_of(const std::string& name) {
         return name.substr(0, std::max<std::size_t>(1, name.rfind('/')));
     }
@@ -131,16 +147,8 @@ inline void medium::lose_power() {
     since_.clear();
     now_ = safe_;
     for (auto& [name, one] : now_) {
-        for (const write& unsafe : one->since) {
-            const bool there = random_.chance(0.5);
-            const bool torn = there && !unsafe.bytes.empty() && random_.chance(0.25);
-            const auto size = static_cast<std::uint32_t>(unsafe.bytes.size());
-            if (there) apply(one->safe, unsafe, torn ? random_.below(size) : size);
-        }
-        one->since.clear();
-        one->now = one->safe;
+        settle(*one);
         one->modified = ++clock_;
-        std::erase_if(one->pages, [&](std::uint64_t page) { return page * page_size >= one->now.size(); });
     }
     ++boots_;
 }
@@ -244,11 +252,17 @@ public:
         if (size > what_->now.size()) resize(size);
     }
     void sync() override {
-        on_->ask("sync", path_);
+        if (const std::error_code trouble = on_->trouble("sync", path_)) {
+            on_->settle(*what_);
+            raise(trouble, path_);
+        }
         for (const medium::write& one : what_->since) medium::apply(what_->safe, one, one.bytes.size());
         what_->since.clear();
     }
-    file_stamp stamp() override { return stamp_of(*what_); }
+    file_stamp stamp() override {
+        if (!on_->has_name(*what_)) raise(errc::file_missing, path_);
+        return stamp_of(*what_);
+    }
 
 private:
     void change(medium::write one) {

@@ -47,14 +47,16 @@ bool play(std::uint64_t which, std::error_code how, bool power_goes) {
     int attempts = 0;
     const auto both = [](sim_swarm& of, sim_swarm::peer& victim, int& tries, bool cut) -> asio::awaitable<void> {
         co_await insist(of, tries);
-        if (!cut) co_return;
-        // What it claims to have must be there after this too.
-        victim.platters = victim.platters->clone();
-        victim.platters->fault = nullptr;
-        victim.platters->lose_power();
+        if (cut) {
+            victim.platters = victim.platters->clone();
+            victim.platters->fault = nullptr;
+            victim.platters->lose_power();
+        }
+        // What it claims to have must be there after this too, also where it is the stop that fails.
         co_await of.stop(victim);
         of.start(victim);
-        co_await victim.torrent->completed();
+        co_await insist(of, tries);
+        victim.platters->fault = nullptr;
     };
     swarm.run(both(swarm, it, attempts, power_goes));
     INFO("it was " << failed);

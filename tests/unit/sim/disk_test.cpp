@@ -46,7 +46,9 @@ TEST_CASE("files keep what is written, and say when they were changed") {
     d.rename({"/d", "a"}, {"/d", "b"});
     CHECK(!d.stat({"/d", "a"}));
     CHECK(text_of(d, "b") == "he");
+    CHECK(!failure_of([&] { file->stamp(); }));
     d.remove({"/d", "b"});
+    CHECK(failure_of([&] { file->stamp(); }) == errc::file_missing);
     CHECK(failure_of([&] { text_of(d, "b"); }) == errc::file_missing);
     CHECK(failure_of([&] { d.rename({"/d", "b"}, {"/d", "c"}); }) == errc::file_missing);
 }
@@ -121,8 +123,34 @@ TEST_CASE("a disk runs full, and any call can be made to fail") {
         return std::string(call) == "sync" ? make_error_code(errc::disk_failed) : std::error_code();
     };
     CHECK(failure_of([&] { write(d, "b", "five", true); }) == errc::disk_failed);
-    CHECK(text_of(d, "b") == "five");
     CHECK(platters->calls() > calls);
+}
+
+TEST_CASE("a sync that fails loses what chance will have, once and for all, and nothing that was safe") {
+    std::set<std::string> seen;
+    for (std::uint64_t seed = 1; seed <= 200; ++seed) {
+        const auto platters = std::make_shared<sim::medium>(seed);
+        sim::disk d(platters);
+        d.create_directories({"/d", ""});
+        write(d, "a", "safe", true);
+        d.sync_directory({"/d", ""});
+        platters->fault = [](const char* call, const std::string&) {
+            return std::string(call) == "sync" ? make_error_code(errc::disk_failed) : std::error_code();
+        };
+        CHECK(failure_of([&] { write(d, "a", "SAFE and more", true); }) == errc::disk_failed);
+        platters->fault = nullptr;
+        const std::string text = text_of(d, "a");
+        seen.insert(text);
+        CHECK(text.size() >= 4);
+        // The next one finds nothing to do, and says so.
+        d.open({"/d", "a"}, open_mode::read_write)->sync();
+        CHECK(text_of(d, "a") == text);
+        platters->lose_power();
+        CHECK(text_of(d, "a") == text);
+    }
+    CHECK(seen.contains("safe"));
+    CHECK(seen.contains("SAFE and more"));
+    CHECK(seen.size() > 5);  // torn ones
 }
 
 TEST_CASE("names are safe in the folder that was synced, and only there; no file is made in a folder that is not") {
