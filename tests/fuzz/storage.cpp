@@ -22,7 +22,8 @@ constexpr std::uint32_t journal_record = 16;
 
 /// A disk in memory with one folder.
 struct memory_disk {
-    sim::disk disk{std::make_shared<sim::medium>()};
+    std::shared_ptr<sim::medium> platters = std::make_shared<sim::medium>();
+    sim::disk disk{platters};
 
     memory_disk() { disk.create_directories({folder, {}}); }
 
@@ -63,7 +64,9 @@ struct journal_script {
     std::string name() const { return journal_name(hash); }
 
     std::set<piece_index> verified;
-    std::size_t snapshot = 0;  // bytes; the records follow
+    std::set<piece_index> safe;  // of those: what a checkpoint or a clean stop covered
+    bool in_doubt = false;       // a sync failed since the journal was opened
+    std::size_t snapshot = 0;    // bytes; the records follow
 
     /// Nobody can see that there were more records. The system never forgets whole ones alone, short of a loss of
     /// power.
@@ -76,6 +79,56 @@ struct journal_script {
         require(found.verified.size() == pieces && found.recheck.size() == pieces, "one bit a piece");
         for (piece_index i = 0; i < pieces; ++i)
             require(!found.verified.get(i) || !found.recheck.get(i), "no piece is in both");
+    }
+
+    bool is_right(piece_index piece) {
+        byte_vector bytes(piece_length);
+        return files->try_read(layout.offset(piece), bytes) && bytes == content();
+    }
+    static byte_vector content() { return byte_vector(piece_length, 1); }
+
+    /// Tries to bring everything to safety while the syncs of one file fail, or of none if it is null.
+    template <class Call>
+    void sync_by(Call call, const char* failing) {
+        d.platters->fault = [failing](const char* what, const std::string& path) {
+            const bool now = failing && std::string_view(what) == "sync" && path.ends_with(failing);
+            return now ? make_error_code(errc::disk_failed) : std::error_code();
+        };
+        try {
+            call();
+            require(!in_doubt, "what was lost once is not safe later");
+            safe = verified;
+        } catch (const std::system_error& error) {
+            require(error.code() == errc::disk_failed, "a failed sync is told as it is");
+            in_doubt = true;
+        }
+        d.platters->fault = nullptr;
+    }
+
+    /// A program starts, after the last one ended or the power went.
+    void begin_anew(bool power_goes) {
+        if (power_goes) d.platters->lose_power();
+        const bool all_there = !power_goes && !std::exchange(in_doubt, false);
+        in_doubt = false;
+        open();
+        check_found();
+        const resume_state found = journal->found();
+        files->create();
+        for (piece_index i = 0; i < pieces; ++i) {
+            require(!all_there || found.verified.get(i) == verified.contains(i), "a restart forgets nothing");
+            require(all_there || found.verified.get(i) == safe.contains(i), "what is safe is verified, and no more");
+            require(!found.verified.get(i) || is_right(i), "what is verified is there");
+            require(found.verified.get(i) || found.recheck.get(i) || !is_right(i), "what is there is not forgotten");
+            if (!found.verified.get(i)) verified.erase(i);
+        }
+    }
+    void recheck() {
+        const bitfield which = journal->found().recheck;
+        for (piece_index i = 0; i < pieces; ++i) {
+            if (!which.get(i) || !is_right(i) || !verified.insert(i).second) continue;
+            journal->append_verified(i);
+        }
+        journal->append_rechecked();
     }
 };
 
@@ -108,19 +161,24 @@ void check_resume_journal(byte_view input) {
     s.journal->append_rechecked();
     for (int steps = 0; steps < 40 && !from.done(); ++steps) {
         const piece_index piece = from.below(journal_script::pieces);
-        switch (from.byte() % 8) {
-        case 0: s.journal->checkpoint(); break;
+        const auto checkpoint = [&s] { s.journal->checkpoint(); };
+        const auto close_clean = [&s] { s.journal->close_clean(); };
+        const char* const one_file = piece % 2 != 0 ? "t/a" : "t/b";
+        switch (from.byte() % 16) {
+        case 0: s.sync_by(checkpoint, nullptr); break;
         case 1: s.journal->append_sign_of_life(); break;
-        case 2: s.journal->close_clean(); [[fallthrough]];  // after which a program ends
-        case 3:
-            s.open();
-            s.check_found();
-            for (piece_index i = 0; i < journal_script::pieces; ++i)
-                require(s.journal->found().verified.get(i) == s.verified.contains(i), "a restart forgets nothing");
+        case 2: s.sync_by(close_clean, nullptr); [[fallthrough]];  // after which a program ends
+        case 3: s.begin_anew(false); break;
+        case 12: s.begin_anew(true); break;
+        case 13: s.sync_by(checkpoint, one_file); break;
+        case 14:
+            s.sync_by(close_clean, one_file);
+            s.begin_anew(false);
             break;
+        case 15: s.recheck(); break;
         default:
             if (!s.verified.insert(piece).second) break;
-            s.files->write(s.layout.offset(piece), byte_vector(journal_script::piece_length, 1));
+            s.files->write(s.layout.offset(piece), journal_script::content());
             s.journal->append_verified(piece);
         }
     }
