@@ -19,6 +19,8 @@ public:
     explicit task_group(asio::any_io_executor executor) : state_(std::make_shared<state>(std::move(executor))) {
         state_->self = state_;
     }
+    /// What has not begun by now never does: an owner that failed before its first turn leaves nobody behind.
+    ~task_group() { state_->abandoned = true; }
     task_group(const task_group&) = delete;
     task_group& operator=(const task_group&) = delete;
 
@@ -80,6 +82,7 @@ private:
         explicit state(asio::any_io_executor ex) : executor(std::move(ex)), changed(executor) {}
 
         void start(std::uint64_t id, asio::awaitable<void> task) {
+            if (abandoned) return;
             asio::cancellation_signal& signal = running[id];
             try {
                 asio::co_spawn(
@@ -122,6 +125,7 @@ private:
         std::uint64_t next_id = 0;
         std::exception_ptr failure;
         bool cancelled = false;
+        bool abandoned = false;  // by the group
     };
 
     std::shared_ptr<state> state_;

@@ -64,9 +64,12 @@ public:
 
     enum class allocation { sparse, full };
 
+    /// Fails with std::errc::file_exists if a file is there and longer than it should be: that is somebody's own, and
+    /// nothing of it may be cut off.
+    void check_lengths() const;
     /// Makes all directories and files, the empty ones too, and gives each its size; what exists keeps its bytes.
-    /// allocation::full reserves the space at once. Fails with errc::path_unsafe if a part of a path below the
-    /// directory is a link or of the wrong kind.
+    /// allocation::full reserves the space at once. Fails as check_lengths() does, and with errc::path_unsafe if a part
+    /// of a path below the directory is a link or of the wrong kind.
     void create(allocation how = allocation::sparse);
 
     /// Writes the buffers, one after the other, from `offset` on.
@@ -99,8 +102,8 @@ public:
     /// Fails with errc::file_changed or errc::file_missing if a file of the range is not what remember_stamps() saw.
     /// Costs one system call a file.
     void check_unchanged(std::uint64_t offset, std::uint64_t length);
-    /// Fails with errc::file_missing or errc::file_changed if a file of the range is no longer at its path:
-    /// a removed file still takes writes, and loses them when it is closed.
+    /// Fails with errc::file_missing or errc::file_changed if a file of the range is no longer at its path, or shorter
+    /// than it was made: a removed file still takes writes, and loses them when it is closed.
     void check_in_place(std::uint64_t offset, std::uint64_t length);
 
     /// Calls visit(number, offset in the file, length) for each file of the range, padding included.
@@ -114,6 +117,7 @@ public:
 private:
     disk_path inside(const std::string& path) const;
     bool has_author_names() const;
+    void require_no_longer(std::size_t number, std::uint64_t size) const;
     std::shared_ptr<disk_file> open(std::size_t number);
     bool transfer(std::uint64_t offset, byte_span out, bool must);
 
@@ -193,6 +197,19 @@ inline std::shared_ptr<disk_file> torrent_files::open(std::size_t number) {
     });
 }
 
+inline void torrent_files::require_no_longer(std::size_t number, std::uint64_t size) const {
+    if (size <= files_[number].length) return;
+    raise(std::make_error_code(std::errc::file_exists),
+          path_of(number).text() + " is longer than the torrent says: move it away");
+}
+
+inline void torrent_files::check_lengths() const {
+    for (std::size_t i = 0; i < files_.size(); ++i) {
+        if (files_[i].pad) continue;
+        if (const std::optional<file_stamp> there = disk_.stat(path_of(i))) require_no_longer(i, there->size);
+    }
+}
+
 inline void torrent_files::create(allocation how) {
     if (options_.place == content_place::below) disk_.create_directories({root_, {}});
     std::string last_directory;
@@ -206,7 +223,8 @@ inline void torrent_files::create(allocation how) {
             last_directory = directory;
         }
         const std::unique_ptr<disk_file> file = disk_.open(path, open_mode::create);
-        if (file->size() != files_[i].length) file->resize(files_[i].length);
+        require_no_longer(i, file->size());
+        if (file->size() < files_[i].length) file->resize(files_[i].length);
         if (how == allocation::full) file->allocate(files_[i].length);
         if (path.below.empty()) continue;
         // The names must be brought to safety once; a file that is never written may be lost and made again.
@@ -372,7 +390,7 @@ inline void torrent_files::check_in_place(std::uint64_t offset, std::uint64_t le
         const file_stamp ours = open(number)->stamp();
         const std::optional<file_stamp> there = disk_.stat(path);
         if (!there) raise(errc::file_missing, path.text());
-        if (there->inode != ours.inode) raise(errc::file_changed, path.text());
+        if (there->inode != ours.inode || there->size < files_[number].length) raise(errc::file_changed, path.text());
     });
 }
 

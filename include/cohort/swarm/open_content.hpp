@@ -49,6 +49,7 @@ inline opened_content prepare_content(disk& d, const metainfo& info, const open_
         out.files->remember_stamps();
         return out;
     }
+    out.files->check_lengths();
     d.create_directories({options.path, {}});
     out.journal = std::make_shared<resume_journal>(d, options.path, info.hash, *out.files);
     out.files->create(options.preallocate ? torrent_files::allocation::full : torrent_files::allocation::sparse);

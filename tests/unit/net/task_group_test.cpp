@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <memory>
 #include <optional>
 
 #include <cohort/core/error.hpp>
@@ -172,6 +173,24 @@ TEST_CASE("a group and its tasks that the context destroys in the middle leave n
     SUBCASE("the group first") { tasks.reset(); }
     SUBCASE("the context first") {}
     CHECK(cleaned == 0);
+}
+
+TEST_CASE("a group that goes before the first turn starts nothing, whoever else of it goes on") {
+    test::run([](network& net) -> asio::awaitable<void> {
+        int count = 0;
+        auto tasks = std::make_unique<task_group>(net.executor());
+        tasks->spawn(count_after(net, 3, count));
+        co_await turn(net);
+        tasks->spawn(count_after(net, 0, count));
+        tasks.reset();
+        for (int i = 0; i < 10; ++i) co_await turn(net);
+        CHECK(count == 1);
+        tasks = std::make_unique<task_group>(net.executor());
+        tasks->spawn(count_after(net, 0, count));
+        tasks.reset();
+        for (int i = 0; i < 10; ++i) co_await turn(net);
+        CHECK(count == 1);
+    });
 }
 
 }  // namespace task_group_test

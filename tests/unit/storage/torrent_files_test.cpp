@@ -103,7 +103,7 @@ TEST_CASE("create makes everything but padding, gives sizes, and keeps what is t
     real_disk d;
     const auto files = mixed_files();
     write_file(dir / "t/c", "kept, but too short");
-    write_file(dir / "t/a", "kept, but far too long");
+    write_file(dir / "t/a", "kept, as i");
     torrent_files t(d, files, layout_of(files, piece_length), dir.string());
     t.create();
     t.create();
@@ -113,8 +113,32 @@ TEST_CASE("create makes everything but padding, gives sizes, and keeps what is t
         CHECK(std::filesystem::file_size(dir / file.path) == file.length);
     }
     CHECK(as_text(byte_view(read_file(dir / "t/c")).first(19)) == "kept, but too short");
-    CHECK(as_text(read_file(dir / "t/a")) == "kept, but ");
+    CHECK(as_text(read_file(dir / "t/a")) == "kept, as i");
     CHECK(!std::filesystem::exists(dir / "pad"));
+}
+
+TEST_CASE("a file that is there and longer than the torrent says is somebody's own, and loses nothing") {
+    const temp_dir dir;
+    real_disk d;
+    const auto files = mixed_files();
+    write_file(dir / "t/c", "a diary that has grown since it was shared, and grown, and grown, and grown, and grown");
+    std::filesystem::resize_file(dir / "t/c", 1'000'000);
+    torrent_files t(d, files, layout_of(files, piece_length), dir.string());
+    CHECK(failure_of([&] { t.check_lengths(); }) == std::errc::file_exists);
+    CHECK(failure_of([&] { t.create(); }) == std::errc::file_exists);
+    CHECK(std::filesystem::file_size(dir / "t/c") == 1'000'000);
+}
+
+TEST_CASE("a file that somebody cut short is told of before a piece of it counts as written") {
+    const temp_dir dir;
+    real_disk d;
+    const auto files = entries({{"t/a", 100'000}, {"t/b", 300'000}});
+    torrent_files t(d, files, layout_of(files, piece_length), dir.string());
+    t.create();
+    t.check_in_place(0, 400'000);
+    std::filesystem::resize_file(dir / "t/b", 299'999);
+    t.check_in_place(0, 100'000);
+    CHECK(failure_of([&] { t.check_in_place(0, 400'000); }) == errc::file_changed);
 }
 
 TEST_CASE("space is reserved on request, or the disk says at once that it is full") {
