@@ -5,8 +5,10 @@
 #include <list>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <utility>
 
+#include <cohort/core/endpoint.hpp>
 #include <cohort/net/http_parser.hpp>
 #include <cohort/net/network.hpp>
 #include <cohort/net/wakeup.hpp>
@@ -82,8 +84,21 @@ struct http_roster {
     explicit http_roster(const asio::any_io_executor& executor) : changed(executor) {}
 
     std::size_t count_from(const ip_address& network) const {
-        const auto is_from = [&](const visitor& one) { return one.network == network; };
-        return static_cast<std::size_t>(std::count_if(list.begin(), list.end(), is_from));
+        const auto found = per_network.find(network);
+        return found == per_network.end() ? 0 : found->second;
+    }
+
+    entry add(std::shared_ptr<http_connection> client, const ip_address& network) {
+        std::size_t& count = per_network[network];
+        const entry out = list.insert(list.end(), {std::move(client), network});
+        ++count;
+        changed.notify();
+        return out;
+    }
+    void remove(entry gone) {
+        if (const auto count = per_network.find(gone->network); --count->second == 0) per_network.erase(count);
+        list.erase(gone);
+        changed.notify();
     }
 
     /// Takes a connection off the roster, however its coroutine ends.
@@ -91,13 +106,11 @@ struct http_roster {
         std::shared_ptr<http_roster> clients;
         http_roster::entry place;
 
-        ~registration() {
-            clients->list.erase(place);
-            clients->changed.notify();
-        }
+        ~registration() { clients->remove(place); }
     };
 
     std::list<visitor> list;
+    std::unordered_map<ip_address, std::size_t> per_network;
     wakeup changed;
 };
 

@@ -96,12 +96,11 @@ private:
         const auto client = std::make_shared<connection>();
         client->link = std::move(link);
         client->deadline = net_.now() + options_.header_timeout;
-        const roster::entry entry = clients_->list.insert(clients_->list.end(), {client, from});
-        clients_->changed.notify();
+        const roster::entry entry = clients_->add(client, from);
         try {
             tasks_.admit(serve(entry));
         } catch (...) {
-            clients_->list.erase(entry);
+            clients_->remove(entry);
             throw;
         }
     }

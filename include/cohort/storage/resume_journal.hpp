@@ -71,8 +71,8 @@ public:
 
     /// Brings the torrent's files to safety, then records that what was verified before the call survives a loss of
     /// power. What came since the last call may have to be fetched again after one, so it is to be called now and then
-    /// while data comes in; does nothing when nothing was written. If the files'
-    /// sync fails, the pieces not yet safe are rechecked by the next run, and so are those recorded from then on.
+    /// while data comes in; does nothing when nothing was written. If the files' sync fails, the pieces not yet safe
+    /// are rechecked by the next run, and so are those recorded from then on.
     void checkpoint();
 
     /// For a stop in good order, when nothing is written any more: syncs the files and leaves a snapshot with the
