@@ -83,7 +83,8 @@ private:
                 auto link = co_await door.accept();
                 receive(std::move(link));
             } catch (const std::bad_alloc&) {
-                short_of_memory = true;  // who was at the door finds the connection closed
+                if (short_of_memory) throw;  // not even for waiting: to try again at once would only spin
+                short_of_memory = true;      // who was at the door finds the connection closed
             }
         }
     }
