@@ -41,7 +41,7 @@ asio::awaitable<int> run(const options& chosen) {
     const asio::any_io_executor executor = co_await asio::this_coro::executor;
     cohort::real_network net(executor);
     const auto hash = cohort::info_hash::parse_hex(chosen.hash);
-    if (!hash) throw std::runtime_error("an info-hash has 40 hexadecimal digits");
+    if (!hash) throw cohort::examples::usage_error("an info-hash has 40 hexadecimal digits");
 
     cohort::announce_request request;
     request.hash = *hash;

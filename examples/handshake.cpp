@@ -57,7 +57,7 @@ asio::awaitable<int> say_hello(const flags& given) {
 int main(int argc, char** argv) {
     CLI::App app("Exchanges handshakes with a peer and shows what it says about itself.");
     flags given;
-    app.add_option("torrent", given.torrent, "The .torrent file")->required()->option_text("FILE.torrent");
+    cohort::examples::add_torrent_argument(app, given.torrent);
     app.add_option("peer", given.peer, "The peer's address")->required()->option_text("HOST:PORT");
     return cohort::examples::run_program(argc, argv, app, given, say_hello);
 }

@@ -52,10 +52,9 @@ asio::awaitable<int> leech(const flags& given) {
 
     cohort::leecher leecher(net, std::move(info), options);
     cohort::examples::reporter report(net, leecher.torrent(), "leecher", given.json, given.chat.on);
-    report.listening(leecher.port());
     cohort::task_group both(executor);
     both.spawn(leecher.run());
-    both.spawn(report.run());
+    both.spawn(report.run(leecher.port()));
     co_await both.join();
     co_return 0;
 }
@@ -65,8 +64,11 @@ asio::awaitable<int> leech(const flags& given) {
 int main(int argc, char** argv) {
     CLI::App app("Downloads a torrent. Ends when all is there and verified; run again, it goes on where it stopped.");
     flags given;
-    app.add_option("torrent", given.torrent, "The .torrent file")->required()->option_text("FILE.torrent");
-    app.add_option("directory", given.directory, "Where its file or folder goes")->required()->option_text("DIR");
+    cohort::examples::add_torrent_argument(app, given.torrent);
+    app.add_option("directory", given.directory, "Where its file or folder goes")
+        ->required()
+        ->option_text("DIR")
+        ->check(cohort::examples::not_empty());
     app.add_option("--host", given.host, "Address to listen on; all by default")->option_text("A");
     app.add_option("--port", given.port, "Port to listen on, 0 for a free one; 6881 by default")->option_text("P");
     app.add_option("--peer", given.peers, "A peer beside those of the trackers; may be repeated")
@@ -78,7 +80,9 @@ int main(int argc, char** argv) {
     app.add_flag("--preallocate", given.preallocate, "Reserve the disk space at the start");
     app.add_option("--download-limit", given.download_limit, "Bytes a second, 0 for none")->option_text("N");
     app.add_option("--upload-limit", given.upload_limit, "Bytes a second, 0 for none")->option_text("N");
-    app.add_option("--max-peers", given.max_peers, "Peers at the same time, at most; 200 by default")->option_text("N");
+    app.add_option("--max-peers", given.max_peers, "Peers at the same time, at most; 200 by default")
+        ->option_text("N")
+        ->check(CLI::Range(1, 1'000'000));
     cohort::examples::add_talk_flag(app, given.chat, "leecher");
     app.add_flag("--json", given.json, "Print one JSON line an event");
     cohort::examples::add_trace_flag(app, given.trace);

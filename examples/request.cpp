@@ -42,7 +42,9 @@ asio::awaitable<int> ask(const flags& given) {
     const asio::any_io_executor executor = co_await asio::this_coro::executor;
     cohort::real_network net(executor);
     const cohort::metainfo info = cohort::read_torrent(given.torrent);
-    if (given.piece >= info.layout().piece_count()) cohort::raise(cohort::errc::index_out_of_range, "--piece");
+    const std::uint32_t pieces = info.layout().piece_count();
+    if (given.piece >= pieces)
+        throw cohort::examples::usage_error("--piece: the last is " + std::to_string(pieces - 1));
 
     auto link = co_await cohort::examples::connect_peer(net, given.peer, std::chrono::seconds(10));
     cohort::peer_connection peer(net, std::move(link));
@@ -63,7 +65,7 @@ asio::awaitable<int> ask(const flags& given) {
 int main(int argc, char** argv) {
     CLI::App app("Fetches one piece from a peer and checks it against the torrent's hash.");
     flags given;
-    app.add_option("torrent", given.torrent, "The .torrent file")->required()->option_text("FILE.torrent");
+    cohort::examples::add_torrent_argument(app, given.torrent);
     app.add_option("peer", given.peer, "The peer's address")->required()->option_text("HOST:PORT");
     app.add_option("--piece", given.piece, "Which piece; the first by default")->option_text("N");
     return cohort::examples::run_program(argc, argv, app, given, ask);

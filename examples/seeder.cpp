@@ -46,10 +46,9 @@ asio::awaitable<int> seed(const flags& given) {
 
     cohort::seeder seeder(net, std::move(info), options);
     cohort::examples::reporter report(net, seeder.torrent(), "seeder", given.json, given.chat.on);
-    report.listening(seeder.port());
     cohort::task_group both(executor);
     both.spawn(seeder.run());
-    both.spawn(report.run());
+    both.spawn(report.run(seeder.port()));
     co_await both.join();
     co_return 0;
 }
@@ -59,8 +58,11 @@ asio::awaitable<int> seed(const flags& given) {
 int main(int argc, char** argv) {
     CLI::App app("Shares the content of a torrent until it is interrupted. It is checked first and never written to.");
     flags given;
-    app.add_option("torrent", given.torrent, "The .torrent file")->required()->option_text("FILE.torrent");
-    app.add_option("path", given.path, "The file or folder that it was made from")->required()->option_text("PATH");
+    cohort::examples::add_torrent_argument(app, given.torrent);
+    app.add_option("path", given.path, "The file or folder that it was made from")
+        ->required()
+        ->option_text("PATH")
+        ->check(cohort::examples::not_empty());
     app.add_option("--host", given.host, "Address to listen on; all by default")->option_text("A");
     app.add_option("--port", given.port, "Port to listen on, 0 for a free one; 6881 by default")->option_text("P");
     app.add_option("--peer", given.peers, "A peer to dial beside those of the trackers; may be repeated")
@@ -68,7 +70,9 @@ int main(int argc, char** argv) {
         ->expected(1)
         ->take_all();
     app.add_option("--upload-limit", given.upload_limit, "Bytes a second, 0 for none")->option_text("N");
-    app.add_option("--max-peers", given.max_peers, "Peers at the same time, at most; 200 by default")->option_text("N");
+    app.add_option("--max-peers", given.max_peers, "Peers at the same time, at most; 200 by default")
+        ->option_text("N")
+        ->check(CLI::Range(1, 1'000'000));
     app.add_flag("--super-seed", given.super_seeding,
                  "For what nobody else has: give each piece to one peer first, which gives it on (BEP 16)");
     cohort::examples::add_talk_flag(app, given.chat, "seeder");

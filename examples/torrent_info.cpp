@@ -69,7 +69,7 @@ int main(int argc, char** argv) {
     CLI::App app("Shows what a .torrent file says. Exit code 2 if it is not a valid torrent.");
     std::string path;
     bool as_json = false;
-    app.add_option("torrent", path, "The .torrent file")->required()->option_text("FILE.torrent");
+    cohort::examples::add_torrent_argument(app, path);
     app.add_flag("--json", as_json, "Print one JSON object");
     return cohort::examples::run_plain_program(argc, argv, app, [&] {
         const cohort::metainfo info = cohort::read_torrent(path);

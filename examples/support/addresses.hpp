@@ -4,18 +4,19 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <system_error>
 #include <vector>
 
 #include <cohort/core/endpoint.hpp>
-#include <cohort/core/error.hpp>
 #include <cohort/core/number.hpp>
 #include <cohort/net/dial.hpp>
 #include <cohort/net/listen_all.hpp>
 
+#include "usage_error.hpp"
+
 namespace cohort::examples {
 
-/// The addresses behind "HOST:PORT", where HOST is a name or an address, IPv6 in brackets. Throws std::system_error.
+/// The addresses behind "HOST:PORT", where HOST is a name or an address, IPv6 in brackets. Throws usage_error for
+/// another text, std::system_error for a name that nobody knows.
 inline asio::awaitable<std::vector<endpoint>> resolve_peer(network& net, std::string text) {
     std::vector<endpoint> out;
     if (const auto literal = endpoint::parse(text)) {
@@ -26,7 +27,7 @@ inline asio::awaitable<std::vector<endpoint>> resolve_peer(network& net, std::st
     std::uint16_t port = 0;
     const bool valid = colon != std::string::npos && colon > 0 &&
                        parse_number(std::string_view(text).substr(colon + 1), port) && port != 0;
-    if (!valid) raise(std::make_error_code(std::errc::invalid_argument), "'" + text + "' is not HOST:PORT");
+    if (!valid) throw usage_error("'" + text + "' is not HOST:PORT");
     const std::string host = text.substr(0, colon);
     const std::vector<ip_address> addresses = co_await net.resolve(host);
     for (const ip_address& address : addresses) out.push_back({address, port});

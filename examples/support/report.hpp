@@ -28,19 +28,12 @@ public:
         if (chat) talk_.emplace(net, shown, json, [this](const std::string& text) { say(text); });
     }
 
-    /// The first line: where others reach us.
-    void listening(std::uint16_t port) {
-        if (json_) {
-            emit(line("listening").add("port", port).add("info_hash", torrent_.info().hash.hex()));
-        } else {
-            print(program_ + ": listening on port " + std::to_string(port));
-        }
-    }
-
-    /// Completes when the torrent has stopped, which whoever cancels sees to. Throws when nobody reads what is printed.
-    asio::awaitable<void> run() {
+    /// Says first that others reach us at `port`. Completes when the torrent has stopped, which whoever cancels sees
+    /// to. Throws when nobody reads what is printed.
+    asio::awaitable<void> run(std::uint16_t port) {
         // A seeder knows no other end than Ctrl-C, and its last words count.
         co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
+        listening(port);
         task_group both(net_.executor());
         both.spawn(progress_loop());
         both.spawn(event_loop(both));
@@ -50,6 +43,14 @@ public:
     }
 
 private:
+    void listening(std::uint16_t port) {
+        if (json_) {
+            emit(line("listening").add("port", port).add("info_hash", torrent_.info().hash.hex()));
+        } else {
+            print(program_ + ": listening on port " + std::to_string(port));
+        }
+    }
+
     static constexpr duration bar_interval = 100ms;
     static constexpr duration json_interval = 500ms;
 

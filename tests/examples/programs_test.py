@@ -45,18 +45,24 @@ def _(t):
     one_line(t, t.run("tracker", "--interval", "0"), 2)
     one_line(t, t.run("tracker", "--log-level", "loud"), 2)
     one_line(t, t.run("seeder", "a", "b", "--port", "65536"), 2)
+    for program in ("seeder", "leecher"):
+        one_line(t, t.run(program, "a", "b", "--max-peers", "0"), 2, "--max-peers")
+        one_line(t, t.run(program, "a", ""), 2, "must not be empty")
 
 
 @testing.case("files that are not there or no torrents end in one line")
 def _(t):
-    missing, nonsense = t.folder / "missing", t.folder / "nonsense"
+    missing, nonsense, empty = t.folder / "missing", t.folder / "nonsense", t.folder / "empty"
     nonsense.write_text("hello")
+    empty.touch()
     for arguments in (["torrent_info"], ["seeder", t.folder], ["leecher", t.folder / "out"], ["handshake", "[::1]:1"],
                       ["request", "[::1]:1"]):
-        invalid = 2 if arguments[0] == "torrent_info" else 1
-        for file, code in ((missing, 1), (nonsense, invalid), (t.folder, 1)):
+        for file, code in ((missing, 1), (nonsense, 2), (empty, 2), (t.folder, 1)):
             one_line(t, t.run(arguments[0], file, *arguments[1:]), code, file)
+        one_line(t, t.run(arguments[0], "magnet:?xt=urn:btih:0", *arguments[1:]), 2, "magnet links are not supported")
+        one_line(t, t.run(arguments[0], "", *arguments[1:]), 2, "a file is needed")
     one_line(t, t.run("make_torrent", missing), 1, missing)
+    one_line(t, t.run("make_torrent", ""), 2, "must not be empty")
     (t.folder / "nothing").mkdir()
     one_line(t, t.run("make_torrent", t.folder / "nothing"), 1)
     for length in ("5", "1000", "16385", "1073741824"):
@@ -65,6 +71,64 @@ def _(t):
         making = t.run("make_torrent", nonsense, "-o", output)
         one_line(t, making, 1, f"cannot write {output}")
         t.check(" %, " not in making.err, f"hashed before it looked: {making.err!r}")
+
+
+@testing.case("make_torrent refuses what is no tracker's URL, and a place that is one of the files to share")
+def _(t):
+    path, output = content.write_file(t.folder / "file", 100_000), t.folder / "x.torrent"
+    for url in ("127.0.0.1:6969", "http://h:99999/announce", "", "ws://h/announce", "ftp://h/announce", "udp://h"):
+        making = t.run("make_torrent", path, "-o", output, "--tracker", url)
+        one_line(t, making, 2, f"'{url}'")
+        t.check(" %, " not in making.err and not output.exists(), f"made for {url!r}")
+    making = t.run("make_torrent", path, "-o", output, "--tracker", "http://127.0.0.1:6969")
+    one_line(t, making, 0, "did you mean http://127.0.0.1:6969/announce?")
+    t.check(output.exists(), "no torrent")
+    before = path.read_bytes()
+    for shared in (path, t.folder):
+        one_line(t, t.run("make_torrent", shared, "-o", path), 2, "is one of the files to share")
+    t.check(path.read_bytes() == before, "written over")
+    # In its own folder the second torrent would have the first in it, and be written over it.
+    content.write_file(t.folder / "own" / "file", 100_000)
+    t.check(t.run("make_torrent", ".", cwd=t.folder / "own").code == 0, "the first in its own folder")
+    one_line(t, t.run("make_torrent", ".", cwd=t.folder / "own"), 2, "own.torrent is one of the files to share")
+
+
+@testing.case("output that is lost ends a program with 1 and one line, and progress that nobody reads does not")
+def _(t):
+    path = content.write_file(t.folder / "file", 100_000)
+    torrent = roles.make_torrent(t, path)
+    tracker = roles.Tracker(t)
+    info_hash = roles.torrent_info(t, torrent)["info_hash"]
+    listens = ("--host", "127.0.0.1", "--port", 0)
+    with open("/dev/full", "wb") as sink:
+        for arguments in (["torrent_info", torrent], ["torrent_info", "--help"], ["announce", tracker.http, info_hash],
+                          ["make_torrent", path, "-o", t.folder / "again.torrent"],
+                          ["swarm_sim", "--peers", 2, "--pieces", 2],
+                          ["seeder", torrent, path, *listens], ["seeder", torrent, path, *listens, "--json"],
+                          ["leecher", torrent, t.folder / "out", *listens],
+                          ["leecher", torrent, t.folder / "out", *listens, "--json"]):
+            one_line(t, t.run(*arguments, stdout=sink), 1, "cannot write")
+        unseen = t.run("make_torrent", path, "-o", t.folder / "unseen.torrent", stderr=sink)
+        t.check(unseen.code == 0 and (t.folder / "unseen.torrent").exists(), f"ends with {unseen.code}")
+    closed = t.run("bash", "-c", f"exec {testing.program_path('make_torrent')} file -o closed.torrent <&- 2>&-",
+                   cwd=t.folder)
+    t.check(closed.code == 0 and (t.folder / "closed.torrent").exists(), closed.tail())
+
+
+@testing.case("SIGHUP ends a seeder in good order, unless it is ignored; a file size limit is an error like others")
+def _(t):
+    tracker, torrent, path, seeder = swarm(t)
+    t.check(seeder.stop(signal.SIGHUP) == 129, f"ends with {seeder.code}: {seeder.tail()}")
+    t.check(tracker.stats()["seeders"] == 0 and seeder.events("peer_totals"), seeder.tail())
+    seeder = t.start("nohup", testing.program_path("seeder"), torrent, path, "--host", "127.0.0.1", "--port", 0)
+    seeder.wait_for("listening on port")
+    tracker.wait_for(seeders=1, leechers=0)
+    seeder.popen.send_signal(signal.SIGHUP)
+    time.sleep(0.3)
+    t.check(seeder.code is None, f"nohup: ends with {seeder.code}")
+    limited = t.run("bash", "-c", f"ulimit -f 100; exec {testing.program_path('leecher')} \"$@\"", "leecher", torrent,
+                    t.folder / "out", "--host", "127.0.0.1", "--port", 0)
+    t.check(limited.code == 1 and "File too large" in limited.err, f"{limited.code}: {limited.tail()}")
 
 
 @testing.case("a port that is taken, and a host that is none, end in one line and 1")
@@ -76,10 +140,11 @@ def _(t):
         taken.listen()
         port = taken.getsockname()[1]
         for arguments in (["tracker"], ["seeder", torrent, path], ["leecher", torrent, t.folder / "out"]):
-            one_line(t, t.run(*arguments, "--host", "127.0.0.1", "--port", port), 1, f"127.0.0.1:{port}")
+            one_line(t, t.run(*arguments, "--host", "127.0.0.1", "--port", port), 1, f"127.0.0.1:{port}",
+                     "(take another port, or 0 for a free one)")
     one_line(t, t.run("tracker", "--host", "256.1.2.3", "--port", 0), 1)
-    one_line(t, t.run("leecher", torrent, t.folder / "out", "--host", "127.0.0.1", "--port", 0, "--peer", "nobody"), 1,
-             "nobody")
+    one_line(t, t.run("leecher", torrent, t.folder / "out", "--host", "127.0.0.1", "--port", 0, "--peer", "nobody"), 2,
+             "'nobody' is not HOST:PORT")
 
 
 @testing.case("S0-28 a leecher fetches by a .torrent file, says so in plain lines, and is done at once the second time")
@@ -221,8 +286,9 @@ def _(t):
     t.check(announced.code == 0 and "1 seeders, 1 leechers\npeer 127.0.0.1:" in announced.out, announced.tail())
     counted = t.run("announce", tracker.udp, info_hash, "--scrape")
     t.check(counted.out == "1 seeders, 0 leechers, 0 downloads\n", counted.tail())
-    one_line(t, t.run("announce", tracker.http, "12345"), 1)
-    one_line(t, t.run("announce", "ftp://127.0.0.1/", info_hash), 1)
+    one_line(t, t.run("announce", tracker.http, "12345"), 2)
+    for url in ("ftp://127.0.0.1/", "127.0.0.1:6969", "http://127.0.0.1:99999/announce"):
+        one_line(t, t.run("announce", url, info_hash), 2)
 
 
 @testing.case("the lessons handshake and request talk to a seeder")
@@ -235,7 +301,7 @@ def _(t):
     t.check(f"has        {pieces} of {pieces} pieces" in greeted.out, greeted.out)
     asked = t.run("request", torrent, peer, "--piece", pieces - 1)
     t.check(asked.code == 0 and f"piece {pieces - 1} matches its hash" in asked.out, asked.tail())
-    one_line(t, t.run("request", torrent, peer, "--piece", pieces), 1)
+    one_line(t, t.run("request", torrent, peer, "--piece", pieces), 2, pieces - 1)
     other = roles.make_torrent(t, path, "other.torrent", piece_length=16384)
     one_line(t, t.run("handshake", other, peer), 1)
     dead = roles.free_port()
