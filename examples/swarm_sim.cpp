@@ -1,9 +1,14 @@
 // Plays a swarm in a simulated world: a tracker, seeders and leechers with the engine that the other programs run, in
 // virtual time. The same seed gives the same run.
+#include <cerrno>
 #include <cstdio>
-#include <fstream>
 #include <map>
-#include <stdexcept>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
 
 #include <cohort/protocol/json.hpp>
 
@@ -47,20 +52,46 @@ void print(const play& one, bool json) {
     std::fflush(stdout);
 }
 
-void close(std::ofstream& file, const std::string& path) {
-    file.close();
-    if (!file) cohort::raise(std::make_error_code(std::errc::io_error), "cannot write " + path);
-}
+/// Opened before the first swarm: a run may take hours, and that nothing can be written there is known at once.
+class output_file {
+public:
+    explicit output_file(std::string path) : path_(std::move(path)) {
+        if (path_.empty()) return;
+        file_.reset(std::fopen(path_.c_str(), "wbe"));
+        if (!file_) fail(errno);
+    }
+
+    bool is_open() const { return file_ != nullptr; }
+    /// What fails is told by close(): an error in the middle of a swarm would be one of its peers'.
+    void write(std::string_view text) {
+        if (error_ == 0 && std::fwrite(text.data(), 1, text.size(), file_.get()) != text.size()) error_ = errno;
+    }
+    void close() {
+        if (file_ && std::fclose(file_.release()) != 0 && error_ == 0) error_ = errno;
+        if (error_ != 0) fail(error_);
+    }
+
+private:
+    struct closer {
+        void operator()(std::FILE* file) const { std::fclose(file); }
+    };
+    [[noreturn]] void fail(int error) const {
+        cohort::raise({error, std::generic_category()}, "cannot write " + path_);
+    }
+
+    std::string path_;
+    std::unique_ptr<std::FILE, closer> file_;
+    int error_ = 0;
+};
 
 int simulate(const flags& given) {
     constexpr std::uint64_t most = 1 << 30;
     if (std::uint64_t{given.play.pieces} * given.play.piece_length > most)
-        throw std::invalid_argument("a content of more than 1 GiB; take fewer or shorter pieces");
+        throw usage_error("a content of more than 1 GiB; take fewer or shorter pieces");
+    output_file trace(given.trace), report(given.report);
     if (!given.json)
         std::printf("%-28s %14s %9s %9s %12s %9s %10s %9s\n", "swarm", "complete", "median s", "slowest s",
                     "free riders", "seeded", "from peers", "computed");
-    std::ofstream trace;
-    if (!given.trace.empty()) trace.open(given.trace, std::ios::binary);
     std::vector<play> plays;
     for (const piece_order order : given.orders) {
         for (const choking choke : given.ways) {
@@ -70,16 +101,15 @@ int simulate(const flags& given) {
             options.limit = std::chrono::duration_cast<cohort::duration>(
                 std::chrono::duration<double, std::ratio<3600>>(given.limit_hours));
             if (trace.is_open() && plays.empty())
-                options.trace = [&trace](std::string_view line) { trace << line << '\n'; };
+                options.trace = [&trace](std::string_view line) { trace.write(std::string(line) + '\n'); };
             plays.push_back(swarm_play(options).run());
             print(plays.back(), given.json);
         }
     }
-    if (!given.trace.empty()) close(trace, given.trace);
-    if (!given.report.empty()) {
-        std::ofstream out(given.report, std::ios::binary);
-        out << report_page(plays);
-        close(out, given.report);
+    trace.close();
+    if (report.is_open()) {
+        report.write(report_page(plays));
+        report.close();
         if (!given.json) std::printf("%s shows it\n", given.report.c_str());
     }
     const bool all = std::all_of(plays.begin(), plays.end(), [](const play& one) { return one.all_complete; });
@@ -122,7 +152,7 @@ int main(int argc, char** argv) {
     app.add_option("--arrivals", play.arrivals, "Seconds over which the leechers come; 0 by default")
         ->option_text("S")
         ->check(CLI::Range(0.0, 1e6));
-    app.add_option("--connections", play.connections, "Links of a peer, at most; 20 by default")
+    app.add_option("--connections", play.connections, "Links of a peer, at most; 12 by default")
         ->option_text("N")
         ->check(CLI::Range(1, 1000));
     app.add_option("--free-riders", play.free_riders, "Part of the leechers that gives nothing; 0 by default")

@@ -87,11 +87,16 @@ def _(t):
 @testing.case("flags that make no sense, and reports that cannot be written, end in one line")
 def _(t):
     for flags, code in ((("--peers", "0"), 2), (("--order", "best"), 2), (("--loss", "1"), 2),
-                        (("--pieces", "100000", "--piece-length", "16777216"), 1),
-                        ((*SMALL, "--report", t.folder / "no" / "where.html"), 1),
-                        ((*SMALL, "--report", "/dev/full"), 1)):
+                        (("--pieces", "100000", "--piece-length", "16777216"), 2)):
         shown = t.run("swarm_sim", *flags)
         t.check(shown.code == code and shown.err.count("\n") == 1, f"{flags}: {shown.code}: {shown.tail()}")
+    nowhere = t.folder / "no" / "where"
+    for flag in ("--report", "--trace"):
+        for path, why in ((nowhere, "No such file or directory"), ("/dev/full", "No space left on device")):
+            shown = t.run("swarm_sim", *SMALL, flag, path)
+            t.check(shown.code == 1 and shown.err == f"swarm_sim: cannot write {path}: {why}\n",
+                    f"{flag} {path}: {shown.code}: {shown.tail()}")
+            t.check(path != nowhere or not shown.out, f"played a swarm before it looked: {shown.out}")
 
 
 testing.main()
