@@ -151,13 +151,18 @@ fi
 
 # ---- the files ----
 
+# bytes_of PATH: of all that make_torrent shares, files and links to files.
+bytes_of() {
+    find "$1" -xtype f -print0 | xargs -0 -r stat -L -c %s -- | awk '{ sum += $1 } END { printf "%d", sum }'
+}
+
 path=
 size=$DEFAULT_SIZE
 copies=$((LEECHERS + 1))
 if [ $# -eq 1 ]; then
     path=$(cd "$started_in" && realpath -e -- "$1" 2>/dev/null) || die "$1: no such file or folder"
     [ -r "$path" ] || die "$1: cannot be read"
-    size=$(find "$path" -type f -printf '%s\n' | awk '{ sum += $1 } END { printf "%d", sum }')
+    size=$(bytes_of "$path")
     copies=$LEECHERS
 fi
 
@@ -193,8 +198,8 @@ if [ -z "$path" ]; then
     collect
 fi
 name=$(basename "$path")
-files=$(find "$path" -type f -printf x | wc -c)
-total=$(find "$path" -type f -printf '%s\n' | awk '{ sum += $1 } END { printf "%d", sum }')
+files=$(find "$path" -xtype f -printf x | wc -c)
+total=$(bytes_of "$path")
 [ "$files" -gt 0 ] && [ "$total" -gt 0 ] || die "$path holds no bytes to share"
 
 # ---- the main job ----
@@ -378,10 +383,10 @@ printf '%-10s %15s %9.2f %9s   %-20s %-20s\n' all "$(grouped $((total * LEECHERS
 
 # ---- the proof ----
 
-# fingerprint PATH: one SHA-256 of the names and contents of all files.
+# fingerprint PATH: one SHA-256 of the names and contents of all files. Links to files count as files, as in torrents.
 fingerprint() {
     if [ -d "$1" ]; then
-        (cd "$1" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum --) | sha256sum | cut -c 1-64
+        (cd "$1" && find . -xtype f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum --) | sha256sum | cut -c 1-64
     else
         sha256sum <"$1" | cut -c 1-64
     fi

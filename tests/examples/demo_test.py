@@ -25,7 +25,7 @@ FAKES = {
     "seeder": NOTE + '[ "$(cat "$1")" = "$2" ] || exit 2\n'
               'echo \'{"event":"listening","port":40002}\'\nexec sleep 600\n',
     "leecher": NOTE + r"""
-total=$(find "$(cat "$1")" -type f -printf '%s\n' | awk '{ s += $1 } END { print s }')
+total=$(find "$(cat "$1")" -xtype f -exec stat -L -c %s {} + | awk '{ s += $1 } END { print s }')
 echo '{"event":"listening","port":40003}'
 [ "$FAKE_LEECHER" != fails ] || { echo "leecher: disk full" >&2; exit 1; }
 for i in 0 1 2 3 4 5 6 7 8 9; do
@@ -34,7 +34,7 @@ for i in 0 1 2 3 4 5 6 7 8 9; do
     printf 'ress","peers":3,"total":%d,"up_rate":0}\n' "$total"
     [ "$FAKE_LEECHER$i" != hangs5 ] || exec sleep 600
 done
-cp -r "$(cat "$1")" "$2/"
+cd "$(dirname "$(cat "$1")")" && find "$(basename "$(cat "$1")")" -xtype f -exec cp -L --parents -t "$2" {} +
 [ "$FAKE_LEECHER" != corrupts ] || find "$2" -name big -exec sed -i 1s/x/y/ {} +
 echo '{"event":"peer_totals","peers":[{"address":"127.0.0.1:40002","downloaded":3000000,"uploaded":0},'\
 '{"address":"127.0.0.1:40004","downloaded":1000000,"uploaded":5},{"address":"[::1]:7","downloaded":0,"uploaded":5}]}'
@@ -172,6 +172,16 @@ def _(t):
 def _(t):
     demo = t.run(DEMO, prepare(t), env=environment(t, "corrupts"))
     t.check(demo.code == 1 and "differs from the original" in demo.err, demo.tail())
+    check_all_ended(t)
+
+
+@testing.case("links to files count as files in the demo, and links to folders and to nothing do not count")
+def _(t):
+    files = prepare(t)
+    for name, target in (("link", "sub/big"), ("folder link", "sub"), ("dangling", "nowhere")):
+        (files / name).symlink_to(target)
+    demo = t.run(DEMO, files, env=environment(t))
+    t.check(demo.code == 0 and ": 4 files, 8,000,004 bytes" in demo.out, demo.tail())
     check_all_ended(t)
 
 
