@@ -152,7 +152,7 @@ int main(int argc, char** argv) {
     app.add_option("--arrivals", play.arrivals, "Seconds over which the leechers come; 0 by default")
         ->option_text("S")
         ->check(CLI::Range(0.0, 1e6));
-    app.add_option("--connections", play.connections, "Links of a peer, at most; 12 by default")
+    app.add_option("--connections", play.connections, "Links of a peer, at most; 20 by default")
         ->option_text("N")
         ->check(CLI::Range(1, 1000));
     app.add_option("--free-riders", play.free_riders, "Part of the leechers that gives nothing; 0 by default")

@@ -36,7 +36,7 @@ struct play_options {
     double latency_ms = 20;
     double loss = 0;
     double arrivals = 0;           ///< seconds over which the leechers come
-    std::size_t connections = 12;  ///< of each peer, at most
+    std::size_t connections = 20;  ///< of each peer, at most
     piece_order order = piece_order::rarest_first;
     choking choke = choking::tit_for_tat;
     double free_riders = 0;      ///< part of the leechers that gives nothing

@@ -31,7 +31,7 @@ double mean_time(const examples::play& of, peer_story::part who) {
 double price_of_riding(examples::choking choke, std::uint64_t seed) {
     play_options how;
     how.peers = 24;
-    how.pieces = 200;
+    how.pieces = 400;
     how.free_riders = 0.25;
     how.choke = choke;
     how.seed = seed;
