@@ -178,7 +178,11 @@ def _(t):
     path = content.write_file(t.folder / "seed" / "file", content.MIB)
     seeder = roles.start_seeder(t, roles.make_torrent(t, path, "bare.torrent"), path)
     for number, url in enumerate(("http://tracker.invalid/announce", "udp://tracker.invalid:80", "gopher://x/", "??")):
-        torrent = roles.make_torrent(t, path, f"{number}.torrent", trackers=[url])
+        # Our own program makes no torrent with some of these.
+        torrent = roles.make_torrent(t, path, f"{number}.torrent", trackers=["udp://named:80"])
+        bencoded = torrent.read_bytes()
+        t.check(b"14:udp://named:80" in bencoded, bencoded[:200])
+        torrent.write_bytes(bencoded.replace(b"14:udp://named:80", f"{len(url)}:{url}".encode()))
         leecher = roles.start_leecher(t, torrent, t.folder / f"out{number}", peers=[seeder])
         roles.finish(t, leecher)
         content.check_equal(t.folder / f"out{number}" / path.name, path)
