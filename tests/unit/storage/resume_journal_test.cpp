@@ -57,6 +57,13 @@ struct fixture {
         journal->append_rechecked();
         return *journal;
     }
+    /// Piece 1 would survive a loss of power, 2 is only verified.
+    void start_with_one_safe() {
+        start_fresh();
+        verified({1});
+        journal->checkpoint();
+        verified({2});
+    }
     void write(piece_index piece) { t->write(layout.offset(piece), byte_vector(layout.piece_size(piece), 1)); }
     void verified(const pieces& which) {
         for (const piece_index piece : which) {
@@ -235,10 +242,7 @@ TEST_CASE("a checkpoint with nothing written does nothing, one while data comes 
 
 TEST_CASE("a failed sync claims nothing, and has what was in doubt rechecked") {
     fixture f;
-    f.start_fresh();
-    f.verified({1});
-    f.journal->checkpoint();
-    f.verified({2});
+    f.start_with_one_safe();
     f.d.syncs_fail = true;
     CHECK(failure_of([&] { f.journal->checkpoint(); }) == errc::disk_failed);
     f.d.syncs_fail = false;
@@ -250,10 +254,7 @@ TEST_CASE("a failed sync claims nothing, and has what was in doubt rechecked") {
 
 TEST_CASE("a clean stop whose sync fails claims nothing either") {
     fixture f;
-    f.start_fresh();
-    f.verified({1});
-    f.journal->checkpoint();
-    f.verified({2});
+    f.start_with_one_safe();
     f.d.syncs_fail = true;
     CHECK(failure_of([&] { f.journal->close_clean(); }) == errc::disk_failed);
     f.d.syncs_fail = false;
@@ -263,10 +264,7 @@ TEST_CASE("a clean stop whose sync fails claims nothing either") {
 
 TEST_CASE("pieces that are verified after a failed sync are in doubt like those before it") {
     fixture f;
-    f.start_fresh();
-    f.verified({1});
-    f.journal->checkpoint();
-    f.verified({2});
+    f.start_with_one_safe();
     f.d.syncs_fail = true;
     CHECK(failure_of([&] { f.journal->checkpoint(); }) == errc::disk_failed);
     f.d.syncs_fail = false;
